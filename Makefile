@@ -1,0 +1,48 @@
+# The same few commands for a person and for CI. Each sets up what it needs.
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
+
+.PHONY: setup up test lint generate bench
+
+# Everything that is installed, fetched or verified, and what decides that it must be again.
+setup: .setup/python .setup/node .setup/models
+
+.setup/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "visionmesh needs Python 3.11 or newer, set PYTHON=")'
+	$(PYTHON) -m venv .setup/tools
+	.setup/tools/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
+	@touch $@
+
+.setup/python: .setup/uv pyproject.toml uv.lock
+	.setup/tools/bin/uv sync --quiet --frozen --python $(PYTHON)
+	@touch $@
+
+.setup/node: .setup/python package.json package-lock.json
+	npm ci --ignore-scripts --silent
+	@touch $@
+
+.setup/models: .setup/python models/registry.toml
+	visionmesh models fetch
+	@touch $@
+
+up: setup
+	@exec visionmesh up
+
+test: setup
+	@tests/packages.sh
+	pytest
+
+lint: setup
+	ruff check .
+	ruff format --check .
+	mypy
+	buf lint
+	python tests/breaking.py
+	python generate.py --check
+
+generate: .setup/node
+	python generate.py
+
+bench: setup
+	python -m bench

@@ -1,0 +1,65 @@
+"""The one table of the mesh: its processes, their ports, and who calls whom.
+
+The launcher, the Envoy rendering, `visionmesh status` and the tests read it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+DEFAULT_PORT: Final = 8080
+"""Where Envoy's edge listener waits. Every other port is counted from it."""
+
+MESH_OFFSET: Final = 1
+"""Envoy's mesh listener, as an offset from the edge port: all gRPC between processes."""
+
+ADMIN_OFFSET: Final = 2
+"""Envoy's admin interface: statistics and readiness."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """One kind of process of the mesh.
+
+    `offset` is counted from the edge port, and replica n listens at `offset + n`. `grpc_service` is
+    the full name that the mesh listener routes by; a process without one speaks HTTP, and the edge
+    listener routes to it. `model` is the name of the model that it serves, in URLs and policies.
+    """
+
+    name: str
+    offset: int
+    calls: tuple[str, ...] = ()
+    grpc_service: str | None = None
+    model: str | None = None
+    replicas: int = 1
+
+    @property
+    def module(self) -> str:
+        """What `python -m` starts."""
+        return f"services.{self.name}"
+
+    @property
+    def protocol(self) -> Literal["grpc", "http"]:
+        return "grpc" if self.grpc_service else "http"
+
+    def port(self, edge_port: int, replica: int = 0) -> int:
+        return edge_port + self.offset + replica
+
+
+PROCESSES: Final[tuple[Process, ...]] = (
+    Process("images", 10, grpc_service="visionmesh.images.v1.ImageService"),
+    Process("nsfw", 20, grpc_service="visionmesh.nsfw.v1.NsfwService", model="nsfw"),
+    Process(
+        "moderation",
+        60,
+        grpc_service="visionmesh.moderation.v1.ModerationService",
+        calls=("nsfw",),
+    ),
+    Process("rest", 70, calls=("images", "nsfw", "moderation")),
+)
+
+BY_NAME: Final[dict[str, Process]] = {process.name: process for process in PROCESSES}
+
+MODELS: Final[tuple[Process, ...]] = tuple(p for p in PROCESSES if p.model)
+"""The processes that serve a model, in the order in which answers list them."""
