@@ -24,7 +24,7 @@ def generate(out: Path) -> int:
     """Write messages, services and their type stubs below `out`; protoc's exit status."""
     well_known = importlib.resources.files("grpc_tools") / "_proto"
     services = [name for name in contracts() if "\nservice " in (ROOT / name).read_text()]
-    include = [f"-I{ROOT}", f"-I{well_known}"]
+    include = [f"-I{ROOT}", f"-I{ROOT / 'third_party'}", f"-I{well_known}"]
     messages = [f"--python_out={out}", f"--mypy_out=quiet:{out}"]
     stubs = [f"--grpc_python_out={out}", f"--mypy_grpc_out=quiet:{out}"]
     status: int = protoc.main(["protoc", *include, *messages, *contracts()]) or protoc.main(

@@ -1,0 +1,1 @@
+"""The typed client of the mesh, for services, the command line, and any Python team."""

@@ -1,0 +1,216 @@
+"""One client for every gRPC service of the mesh, through Envoy's mesh listener."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from types import TracebackType
+from typing import Final, Protocol, Self, TypeVar
+
+import grpc
+
+from services import catalog, errors
+from services.limits import DEFAULT_BATCH_TIMEOUT_S, DEFAULT_TIMEOUT_S, MAX_MESSAGE_BYTES
+from services.serving import deadline, status, tracing
+from visionmesh.common.v1.image_pb2 import ImageRef
+from visionmesh.common.v1.model_pb2 import Model
+from visionmesh.images.v1 import images_pb2
+from visionmesh.images.v1.images_pb2_grpc import ImageServiceStub
+from visionmesh.moderation.v1 import moderation_pb2
+from visionmesh.moderation.v1.moderation_pb2_grpc import ModerationServiceStub
+from visionmesh.nsfw.v1 import nsfw_pb2
+from visionmesh.nsfw.v1.nsfw_pb2_grpc import NsfwServiceStub
+
+DIGEST_HEADER: Final = "x-visionmesh-digest"
+"""Names the image of a call about one image, so that Envoy sends it where its results are near."""
+
+OPTIONS: Final[tuple[tuple[str, int], ...]] = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    # Retries happen in one place, the mesh listener.
+    ("grpc.enable_retries", 0),
+    # A mesh that comes back is found again at once.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+)
+
+Request = TypeVar("Request", contravariant=True)
+Response = TypeVar("Response", covariant=True)
+
+
+class _Method(Protocol[Request, Response]):
+    def __call__(
+        self,
+        request: Request,
+        *,
+        timeout: float | None = None,
+        metadata: Sequence[tuple[str, str]] | None = None,
+    ) -> Awaitable[Response]: ...
+
+
+class MeshClient:
+    """Calls the services of the mesh. Messages in and out, domain errors only.
+
+    Every call ends by `timeout_s` and by the current request's deadline, whichever is earlier, and
+    continues the current trace. Use it as an async context manager, or `close` it.
+    """
+
+    def __init__(self, address: str) -> None:
+        """`address` is `host:port` of the mesh listener; nothing is connected before a call."""
+        self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+        self._images = ImageServiceStub(self._channel)
+        self._nsfw = NsfwServiceStub(self._channel)
+        self._moderation = ModerationServiceStub(self._channel)
+        self._models: dict[str, Callable[[float], Awaitable[Model]]] = {"nsfw": self._nsfw_model}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def create_image(
+        self, data: bytes, digest: str = "", *, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> images_pb2.CreateImageResponse:
+        """Store an image durably; `digest`, when given, is what the bytes must hash to."""
+        request = images_pb2.CreateImageRequest(data=data, digest=digest)
+        return await _call(self._images.CreateImage, request, timeout_s)
+
+    async def get_image(
+        self, digest: str, *, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> images_pb2.Image:
+        """Describe one image. Raises ImageNotFound."""
+        outcomes = await self.get_images([digest], timeout_s=timeout_s)
+        if outcomes[0].HasField("error"):
+            raise status.from_status(outcomes[0].error)
+        return outcomes[0].image
+
+    async def get_images(
+        self, digests: Sequence[str], *, timeout_s: float | None = None
+    ) -> list[images_pb2.GetImageOutcome]:
+        """Describe up to 128 images, one outcome each in the same order."""
+        response = await _call(
+            self._images.GetImages,
+            images_pb2.GetImagesRequest(digests=digests),
+            _timeout_s(timeout_s, digests),
+            _one(digests),
+        )
+        return list(response.outcomes)
+
+    async def delete_image(self, digest: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        """Delete one image and all that is known of it. Raises ImageNotFound."""
+        request = images_pb2.DeleteImageRequest(digest=digest)
+        await _call(self._images.DeleteImage, request, timeout_s, digest)
+
+    async def classify(
+        self, images: Sequence[ImageRef], *, timeout_s: float | None = None
+    ) -> list[nsfw_pb2.ClassifyOutcome]:
+        """Say how likely each of up to 128 images is not safe for work."""
+        with _ModelCall("nsfw"):
+            response = await _call(
+                self._nsfw.Classify,
+                nsfw_pb2.ClassifyRequest(images=images),
+                _timeout_s(timeout_s, images),
+                _one([image.digest for image in images]),
+            )
+        return list(response.outcomes)
+
+    async def moderate(
+        self, images: Sequence[ImageRef], policy: str = "", *, timeout_s: float | None = None
+    ) -> list[moderation_pb2.ModerationOutcome]:
+        """Give a verdict on each of up to 128 images, by a policy (empty: `default`)."""
+        response = await _call(
+            self._moderation.Moderate,
+            moderation_pb2.ModerateRequest(images=images, policy=policy),
+            _timeout_s(timeout_s, images),
+            _one([image.digest for image in images]),
+        )
+        return list(response.outcomes)
+
+    async def evaluate(
+        self, digests: Sequence[str], policy: str = "", *, timeout_s: float | None = None
+    ) -> list[moderation_pb2.ModerationOutcome]:
+        """Give a verdict on each of up to 128 images from stored results alone."""
+        response = await _call(
+            self._moderation.Evaluate,
+            moderation_pb2.EvaluateRequest(digests=digests, policy=policy),
+            _timeout_s(timeout_s, digests),
+            _one(digests),
+        )
+        return list(response.outcomes)
+
+    async def list_policies(
+        self, *, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> list[moderation_pb2.Policy]:
+        """The policies that verdicts can be asked for."""
+        response = await _call(
+            self._moderation.ListPolicies, moderation_pb2.ListPoliciesRequest(), timeout_s
+        )
+        return list(response.policies)
+
+    async def get_model(self, name: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Model:
+        """Describe a model by its name. Raises ModelNotFound, ModelUnavailable."""
+        if (ask := self._models.get(name)) is None:
+            known = ", ".join(process.name for process in catalog.MODELS)
+            raise errors.ModelNotFound(
+                f"there is no model {name!r}; there are: {known}", field="model"
+            )
+        with _ModelCall(name):
+            return await ask(timeout_s)
+
+    async def _nsfw_model(self, timeout_s: float) -> Model:
+        response = await _call(self._nsfw.GetModel, nsfw_pb2.GetModelRequest(), timeout_s)
+        return response.model
+
+
+class _ModelCall:
+    """Says which model it is that cannot be reached."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if type(error) is errors.Unavailable:
+            raise errors.ModelUnavailable(f"model {self._name!r} is not available") from error
+
+
+async def _call(
+    method: _Method[Request, Response], request: Request, timeout_s: float, digest: str = ""
+) -> Response:
+    allowed_s = deadline.for_callees_s(timeout_s)
+    if allowed_s <= 0:
+        raise errors.DeadlineExceeded("no answer within the deadline")
+    metadata: list[tuple[str, str]] = []
+    if parent := tracing.traceparent():
+        metadata.append((tracing.HEADER, parent))
+    if digest:
+        metadata.append((DIGEST_HEADER, digest))
+    try:
+        return await method(request, timeout=allowed_s, metadata=metadata)
+    except grpc.aio.AioRpcError as error:
+        raise status.from_rpc_error(error) from error
+
+
+def _timeout_s(timeout_s: float | None, items: Sequence[object]) -> float:
+    if timeout_s is not None:
+        return timeout_s
+    return DEFAULT_TIMEOUT_S if len(items) == 1 else DEFAULT_BATCH_TIMEOUT_S
+
+
+def _one(digests: Sequence[str]) -> str:
+    return digests[0] if len(digests) == 1 else ""

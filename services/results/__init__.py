@@ -1,0 +1,1 @@
+"""Results of models, kept under names that never change their meaning."""

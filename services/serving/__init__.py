@@ -1,0 +1,1 @@
+"""What every gRPC process shares: server, interceptor, data plane, errors, settings."""

@@ -1,0 +1,102 @@
+"""What happens around every call of every servicer, in one place and in one hop.
+
+The caller's trace and deadline become the context's, the request is checked against the contract's
+rules, and a domain error becomes its gRPC status.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn, cast
+
+import grpc
+import protovalidate
+from google.protobuf.message import Message
+from google.rpc import status_pb2
+from protovalidate import FieldPathPb as FieldPath
+
+from services import errors
+from services.serving import deadline, status, tracing
+
+Behaviour = Callable[[Any, "grpc.aio.ServicerContext[Any, Any]"], Awaitable[Any]]
+
+
+class MeshInterceptor(grpc.aio.ServerInterceptor):
+    """Trace, deadline, validation and errors for unary calls; others pass unchanged."""
+
+    def __init__(self) -> None:
+        self._validator = protovalidate.Validator()
+
+    async def intercept_service(
+        self,
+        continuation: Callable[
+            [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]
+        ],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        handler = await continuation(handler_call_details)
+        if handler is None or handler.unary_unary is None:
+            return handler
+        # On an asyncio server each behaviour is a coroutine function; the stubs know only the other.
+        behaviour = cast(Behaviour, handler.unary_unary)
+        return grpc.unary_unary_rpc_method_handler(
+            self._around(behaviour),
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+
+    def _around(self, behaviour: Behaviour) -> Behaviour:
+        async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            tracing.adopt(_metadata(context, tracing.HEADER))
+            try:
+                self._validate(request)
+                remaining = context.time_remaining()
+                if remaining is None:
+                    return await behaviour(request, context)
+                with deadline.limit(remaining):
+                    return await behaviour(request, context)
+            except asyncio.CancelledError:
+                raise  # the client has gone, or the server stops: nobody reads a status
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:
+                await _abort(context, status.to_status(error))
+
+        return call
+
+    def _validate(self, request: Message) -> None:
+        violations = self._validator.collect_violations(request)
+        if violations:
+            first = violations[0].proto
+            field = _path(first.field)
+            raise errors.InvalidArgument(
+                "; ".join(f"{_path(v.proto.field)}: {v.proto.message}" for v in violations[:3]),
+                field=field,
+                limit=first.message,
+            )
+
+
+async def _abort(
+    context: grpc.aio.ServicerContext[Any, Any], failure: status_pb2.Status
+) -> NoReturn:
+    code = next(code for code in grpc.StatusCode if code.value[0] == failure.code)
+    details = ((status.STATUS_DETAILS, failure.SerializeToString()),)
+    await context.abort(code, failure.message, details)
+
+
+def _metadata(context: grpc.aio.ServicerContext[Any, Any], key: str) -> str | None:
+    for name, value in context.invocation_metadata() or ():
+        if name == key:
+            return value if isinstance(value, str) else value.decode("latin-1")
+    return None
+
+
+def _path(path: FieldPath | None) -> str:
+    """A violation's path as a caller would write it: `images[3].digest`."""
+    written = ""
+    for element in path.elements if path else ():
+        written += f".{element.field_name}" if written else element.field_name
+        if element.subscript is not None:
+            written += f"[{element.subscript.value}]"
+    return written

@@ -1,0 +1,81 @@
+"""A gRPC server as every process of the mesh runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import grpc
+import structlog
+import uvloop
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from services.limits import MAX_MESSAGE_BYTES
+from services.serving.interceptor import MeshInterceptor
+from services.serving.settings import ServiceSettings
+
+Register = Callable[[grpc.aio.Server], None]
+"""Adds servicers to a server, as the generated `add_…Servicer_to_server` functions do."""
+
+GRACE_S: Final = 10.0
+"""How long calls in flight may go on after the server was asked to stop."""
+
+OPTIONS: Final[tuple[tuple[str, int], ...]] = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    # A port that is taken must be an error, not a second server that gets half of the calls.
+    ("grpc.so_reuseport", 0),
+    # Envoy keeps its connections alive with pings; the default refuses frequent ones.
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+
+_log = structlog.get_logger()
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run a process's main coroutine on uvloop."""
+    uvloop.run(main)
+
+
+@asynccontextmanager
+async def grpc_server(
+    register: Register, *services: str, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[int]:
+    """Start a server and yield its port; on leaving, drain it for up to `GRACE_S` seconds.
+
+    `services` are the full names of the gRPC services that are healthy once this has started.
+    Port 0 takes any free one. Raises RuntimeError when the port is taken.
+    """
+    server = grpc.aio.server(interceptors=[MeshInterceptor()], options=OPTIONS)
+    register(server)
+    healthy = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    reflection.enable_server_reflection(
+        [*services, health.SERVICE_NAME, reflection.SERVICE_NAME], server
+    )
+    bound = server.add_insecure_port(f"{host}:{port}")
+    await server.start()
+    try:
+        for service in ("", *services):
+            await healthy.set(service, health_pb2.HealthCheckResponse.SERVING)
+        yield bound
+    finally:
+        await healthy.enter_graceful_shutdown()
+        await server.stop(GRACE_S)
+
+
+async def serve(register: Register, service: str, settings: ServiceSettings) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what is in flight."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stopped.set)
+    async with grpc_server(register, service, host=settings.host, port=settings.port) as port:
+        _log.info("serving", grpc_service=service, address=f"{settings.host}:{port}")
+        await stopped.wait()
+        _log.info("draining")

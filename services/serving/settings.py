@@ -1,0 +1,32 @@
+"""Settings that every process of the mesh has, read from `VISIONMESH_*` variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.catalog import DEFAULT_PORT, MESH_OFFSET
+
+
+class ServiceSettings(BaseSettings):
+    """Where a process listens, keeps its data, and finds the others.
+
+    `store_url` names the object store (`s3://…`, `gs://…`, `az://…`, `file://…`); empty means a
+    folder below `data_dir`. `mesh_address` is Envoy's mesh listener, the one way to other services.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="VISIONMESH_", extra="ignore")
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    data_dir: Path = Path(".visionmesh")
+    store_url: str = ""
+    mesh_address: str = f"127.0.0.1:{DEFAULT_PORT + MESH_OFFSET}"
+    log_level: str = "info"
+    log_json: bool = False
+
+    @property
+    def object_store(self) -> str | Path:
+        """What `Objects.open` takes."""
+        return self.store_url or self.data_dir / "objects"
