@@ -38,7 +38,7 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None or handler.unary_unary is None:
             return handler
-        # On an asyncio server each behaviour is a coroutine function; the stubs know only the other.
+        # An asyncio server's behaviours are coroutine functions; the stubs know only the others.
         behaviour = cast(Behaviour, handler.unary_unary)
         return grpc.unary_unary_rpc_method_handler(
             self._around(behaviour),
