@@ -1,0 +1,52 @@
+"""W3C trace context."""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable
+from typing import TypeVar
+
+import pytest
+
+from services.serving import tracing
+
+T = TypeVar("T")
+
+PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def in_request(traceparent: str | None, read: Callable[[], T]) -> T:
+    def run() -> T:
+        tracing.adopt(traceparent)
+        return read()
+
+    return contextvars.copy_context().run(run)
+
+
+def test_joins_the_callers_trace():
+    """A valid header is continued under its id."""
+    assert in_request(PARENT, tracing.trace_id) == "4bf92f3577b34da6a3ce929d0e0e4736"
+    assert in_request(PARENT, tracing.traceparent).split("-")[1] == PARENT.split("-")[1]
+
+
+@pytest.mark.parametrize(
+    "header", [None, "", "garbage", "00-" + "0" * 32 + "-00f067aa0ba902b7-01", PARENT[:-4]]
+)
+def test_starts_one_without_a_valid_header(header: str | None):
+    """Without a valid header a new trace starts, another one each time."""
+    first, second = (in_request(header, tracing.trace_id) for _ in range(2))
+    assert first != second
+    assert len(first) == 32
+    assert set(first) != {"0"}
+
+
+def test_requests_do_not_inherit():
+    """A request without a header never joins the trace of the context that it started in."""
+    inner = in_request(PARENT, lambda: in_request(None, tracing.trace_id))
+    assert inner != PARENT.split("-")[1]
+
+
+def test_outside_a_request():
+    """Outside a request there is no trace to continue."""
+    assert not tracing.active()
+    assert tracing.traceparent() == ""

@@ -1,0 +1,103 @@
+"""Small honest stand-ins for the services of the mesh, behind one real gRPC server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+
+from services import errors
+from services.client.mesh import MeshClient
+from services.serving import deadline, status, tracing
+from services.serving.server import Register, grpc_server
+from visionmesh.common.v1 import model_pb2
+from visionmesh.nsfw.v1 import nsfw_pb2, nsfw_pb2_grpc
+
+
+class FakeNsfw(nsfw_pb2_grpc.NsfwServiceServicer):
+    """Gives every image the score in `scores`, 0 when it is not there, and remembers its calls.
+
+    `error` is raised for the whole call, `errors` are the outcomes of single digests, and while
+    `hanging` is set a call does not end before its caller gives up.
+    """
+
+    def __init__(self) -> None:
+        self.version = "0123456789abcdef"
+        self.scores: dict[str, float] = {}
+        self.errors: dict[str, Exception] = {}
+        self.error: Exception | None = None
+        self.hanging = False
+        self.calls: list[nsfw_pb2.ClassifyRequest] = []
+        self.metadata: list[dict[str, Any]] = []
+        self.trace_ids: list[str] = []
+        self.remaining_s: list[float | None] = []
+        self.cancelled = asyncio.Event()
+
+    async def Classify(
+        self, request: nsfw_pb2.ClassifyRequest, context: Any
+    ) -> nsfw_pb2.ClassifyResponse:
+        self.calls.append(request)
+        self.metadata.append(dict(context.invocation_metadata()))
+        self.trace_ids.append(tracing.trace_id())
+        self.remaining_s.append(deadline.remaining_s())
+        if self.hanging:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.cancelled.set()
+        if self.error:
+            raise self.error
+        return nsfw_pb2.ClassifyResponse(
+            outcomes=[self._outcome(image.digest) for image in request.images]
+        )
+
+    def _outcome(self, digest: str) -> nsfw_pb2.ClassifyOutcome:
+        outcome = nsfw_pb2.ClassifyOutcome(digest=digest, model_version=self.version)
+        if error := self.errors.get(digest):
+            outcome.error.CopyFrom(status.to_status(error))
+            return outcome
+        outcome.image_size.width, outcome.image_size.height = 640, 480
+        outcome.result.score = self.scores.get(digest, 0.0)
+        return outcome
+
+    async def GetModel(
+        self, request: nsfw_pb2.GetModelRequest, context: Any
+    ) -> nsfw_pb2.GetModelResponse:
+        if self.error:
+            raise errors.Unavailable("down")
+        return nsfw_pb2.GetModelResponse(
+            model=model_pb2.Model(name="nsfw", version=self.version, labels=["sfw", "nsfw"])
+        )
+
+
+def registering(*adders: Callable[[grpc.aio.Server], None]) -> Register:
+    """One registration out of several, for a server that stands in for the whole mesh."""
+
+    def register(server: grpc.aio.Server) -> None:
+        for add in adders:
+            add(server)
+
+    return register
+
+
+@asynccontextmanager
+async def mesh_of(*adders: Callable[[grpc.aio.Server], None]) -> AsyncIterator[MeshClient]:
+    """A client of one server that hosts the given servicers."""
+    async with (
+        grpc_server(registering(*adders)) as port,
+        MeshClient(f"127.0.0.1:{port}") as client,
+    ):
+        yield client
+
+
+def adding(servicer: FakeNsfw) -> Callable[[grpc.aio.Server], None]:
+    """The registration of a fake nsfw service."""
+    return lambda server: nsfw_pb2_grpc.add_NsfwServiceServicer_to_server(servicer, server)
+
+
+def digests(count: int) -> Sequence[str]:
+    """Well-formed digests that name nothing."""
+    return [f"{number:064x}" for number in range(1, count + 1)]
