@@ -1,6 +1,6 @@
 # The same few commands for a person and for CI. Each sets up what it needs.
 PYTHON ?= python3
-export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
 
 .PHONY: setup up test lint generate bench
@@ -38,11 +38,11 @@ lint: setup
 	ruff format --check .
 	mypy
 	buf lint
-	python tests/breaking.py
-	python generate.py --check
+	tests/breaking.sh
+	python -m mesh.generate --check
 
 generate: .setup/node
-	python generate.py
+	python -m mesh.generate
 
 bench: setup
 	python -m bench

@@ -58,7 +58,7 @@ async def test_deadline_shrinks_on_the_way():
     assert within_request is not None
     assert within_request <= 1.9
     assert own is not None
-    assert own <= 5.0
+    assert own <= 5.0 * 1.01  # gRPC rounds what it writes on the wire up, by up to a percent
 
 
 async def test_hanging_service_ends_by_the_deadline():
