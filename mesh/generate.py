@@ -1,7 +1,7 @@
 """Everything that is generated and committed, by one command: `make generate`.
 
-`python -m mesh.generate --check` writes nothing and fails when a committed file has drifted from what
-its source makes.
+`python -m mesh.generate --check` writes nothing and fails when a committed file has drifted from
+what its source makes.
 """
 
 from __future__ import annotations
