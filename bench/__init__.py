@@ -1,0 +1,1 @@
+"""Benchmarks: each prints the ratio to the limit that it is measured against."""
