@@ -119,6 +119,7 @@ class Verdict(_message.Message):
     POLICY_VERSION_FIELD_NUMBER: _builtins.int
     MODEL_VERSIONS_FIELD_NUMBER: _builtins.int
     MODEL_ERRORS_FIELD_NUMBER: _builtins.int
+    UNKNOWN_CODES_FIELD_NUMBER: _builtins.int
     decision: Global___Decision.ValueType
     policy: _builtins.str
     """The policy's name and the hash of its content."""
@@ -129,7 +130,9 @@ class Verdict(_message.Message):
 
     @_builtins.property
     def missing(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of the models whose answers the policy lacked, sorted. Rules that read them are unknown."""
+        """Names of the models that the policy reads and that did not answer, sorted; also when the image
+        is rejected without them. Rules that read them are unknown.
+        """
 
     @_builtins.property
     def model_versions(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -138,6 +141,12 @@ class Verdict(_message.Message):
     @_builtins.property
     def model_errors(self) -> _containers.MessageMap[_builtins.str, _status_pb2.Status]:
         """Why a missing model did not answer, by model name."""
+
+    @_builtins.property
+    def unknown_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Codes of the rules that are unknown, in the policy's order: a model that they read did not
+        answer, or their condition has no value on its answer.
+        """
 
     def __init__(
         self,
@@ -149,10 +158,11 @@ class Verdict(_message.Message):
         policy_version: _builtins.str = ...,
         model_versions: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         model_errors: _abc.Mapping[_builtins.str, _status_pb2.Status] | None = ...,
+        unknown_codes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "missing", b"missing", "model_errors", b"model_errors", "model_versions", b"model_versions", "policy", b"policy", "policy_version", b"policy_version", "reasons", b"reasons"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "missing", b"missing", "model_errors", b"model_errors", "model_versions", b"model_versions", "policy", b"policy", "policy_version", b"policy_version", "reasons", b"reasons", "unknown_codes", b"unknown_codes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
