@@ -1,0 +1,1 @@
+"""The moderation service: what the models saw, and a policy, make a verdict."""

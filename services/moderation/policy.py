@@ -1,0 +1,173 @@
+"""Policies: YAML in, checked and compiled rules out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from google.protobuf.message import Message
+
+from services.errors import InvalidPolicy
+from services.moderation import document
+from services.moderation.document import EvidenceDocument, PolicyDocument, RuleDocument, Source
+from services.moderation.expressions import (
+    Condition,
+    ExpressionError,
+    Language,
+    Score,
+    parameter_type,
+)
+from services.moderation.types import Severity
+
+LANGUAGE_VERSION: Final = 1
+"""Part of every policy's version: raised when the same policy comes to mean something else."""
+
+Vocabulary = Mapping[str, type[Message]]
+"""The models that a policy may read: the type of their results, by name."""
+
+
+@dataclass(frozen=True)
+class EvidenceRule:
+    """What a rule shows when it holds."""
+
+    model: str
+    label: str
+    score: Score | None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule, ready to be evaluated."""
+
+    code: str
+    severity: Severity
+    message: str
+    condition: Condition
+    evidence: tuple[EvidenceRule, ...]
+
+    @property
+    def models(self) -> frozenset[str]:
+        """The models that the rule reads."""
+        return self.condition.models
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A checked policy.
+
+    `version` is a hash of all that shapes its verdicts, 16 hexadecimal digits.
+    """
+
+    name: str
+    version: str
+    description: str
+    rules: tuple[Rule, ...]
+    language: Language
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """What its rules can say, in their order."""
+        return tuple(rule.code for rule in self.rules)
+
+    @cached_property
+    def models(self) -> tuple[str, ...]:
+        """The models that any of its rules reads, sorted."""
+        return tuple(sorted({model for rule in self.rules for model in rule.models}))
+
+
+def load_policy(path: Path, vocabulary: Vocabulary) -> Policy:
+    """Read a policy file; the policy is called as the file is. Raises InvalidPolicy."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(document.MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise InvalidPolicy(f"{path.name}: cannot be read: {error.strerror}") from error
+    return parse_policy(text, path.stem, vocabulary, file=path.name)
+
+
+def parse_policy(text: bytes, name: str, vocabulary: Vocabulary, *, file: str = "policy") -> Policy:
+    """Check and compile a policy; `file` is what errors call it. Raises InvalidPolicy."""
+    written, source = document.read(text, file)
+    for parameter, value in written.parameters.items():
+        try:
+            parameter_type(value)
+        except ExpressionError as error:
+            raise source.invalid(("parameters", parameter), str(error)) from None
+    language = Language(vocabulary, written.parameters)
+    rules: list[Rule] = []
+    for index, rule in enumerate(written.rules):
+        if any(rule.code == earlier.code for earlier in rules):
+            raise source.invalid(("rules", index, "code"), f"the code {rule.code!r} is there twice")
+        rules.append(_rule(rule, ("rules", index), language, vocabulary, source))
+    return Policy(name, version_of(written), written.description, tuple(rules), language)
+
+
+def version_of(written: PolicyDocument) -> str:
+    """Hash a policy's parameters and rules: the order of keys, comments and layout do not count."""
+    content: dict[str, Any] = {
+        "language": LANGUAGE_VERSION,
+        "parameters": written.parameters,
+        "rules": [_canonical(rule) for rule in written.rules],
+    }
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _canonical(rule: RuleDocument) -> dict[str, Any]:
+    content = rule.model_dump()
+    content["when"] = rule.when.strip()
+    for written in content["evidence"]:
+        written["score"] = written["score"] and written["score"].strip()
+    return content
+
+
+def _rule(
+    rule: RuleDocument,
+    path: document.Path,
+    language: Language,
+    vocabulary: Vocabulary,
+    source: Source,
+) -> Rule:
+    try:
+        condition = language.condition(rule.when)
+    except ExpressionError as error:
+        raise source.invalid((*path, "when"), str(error)) from None
+    if not condition.models:
+        raise source.invalid((*path, "when"), "reads no model, and so says the same of every image")
+    evidence = tuple(
+        _evidence(item, (*path, "evidence", index), condition, language, vocabulary, source)
+        for index, item in enumerate(rule.evidence)
+    )
+    severity = Severity[rule.severity.upper()]
+    return Rule(rule.code, severity, rule.message, condition, evidence)
+
+
+def _evidence(
+    item: EvidenceDocument,
+    path: document.Path,
+    condition: Condition,
+    language: Language,
+    vocabulary: Vocabulary,
+    source: Source,
+) -> EvidenceRule:
+    if item.model not in vocabulary:
+        known = ", ".join(vocabulary)
+        raise source.invalid(
+            (*path, "model"), f"there is no model {item.model!r}; there are: {known}"
+        )
+    if item.model not in condition.models:
+        raise source.invalid((*path, "model"), f"the condition does not read {item.model!r}")
+    if item.score is None:
+        return EvidenceRule(item.model, item.label, None)
+    try:
+        score = language.score(item.score)
+    except ExpressionError as error:
+        raise source.invalid((*path, "score"), str(error)) from None
+    if others := sorted(score.models - {item.model}):
+        raise source.invalid((*path, "score"), f"reads {others[0]!r}, but is of {item.model!r}")
+    return EvidenceRule(item.model, item.label, score)
