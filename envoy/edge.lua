@@ -60,14 +60,15 @@ function envoy_on_request(handle)
 
   -- A body that says that it is too long is refused before it is sent; the buffer filter counts
   -- the bytes of those that do not say.
-  local length = tonumber(headers:get("content-length"))
-  if length and length > MAX_UPLOAD_BYTES then
+  local length = headers:get("content-length")
+  if length and tonumber(length) > MAX_UPLOAD_BYTES then
     handle:respond({ [":status"] = "413" }, "")
   end
 end
 
 function envoy_on_response(handle)
   local headers = handle:headers()
+  headers:remove("x-envoy-upstream-service-time")
   local ours = handle:streamInfo():dynamicMetadata():get("visionmesh")
   if ours then
     headers:replace("x-trace-id", ours["trace_id"])

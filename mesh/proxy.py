@@ -170,7 +170,8 @@ def write_config(path: Path, settings: ProxySettings) -> None:
 
     Endpoint files that are there stay as they are; a process without one has no replica yet.
     """
-    for directory in (path.parent, settings.endpoints_dir, settings.access_log.parent):
+    folders = (path.parent, settings.endpoints_dir, settings.cache_dir, settings.access_log.parent)
+    for directory in folders:
         directory.mkdir(parents=True, exist_ok=True)
     for process in PROCESSES:
         if not settings.endpoints_file(process.name).exists():

@@ -7,6 +7,7 @@ import json
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ from mesh.proxy import ProxySettings
 Config = dict[str, Any]
 """A parsed bootstrap configuration, which tests may take a feature out of."""
 
-PATIENCE_S = 20.0
-"""How long a condition may take on a busy machine before a test gives up on it."""
+patience_s: ContextVar[float] = ContextVar("patience_s", default=20.0)
+"""How long a condition may take before a test gives up on it: long, as machines may be busy."""
 
 
 def settings_in(directory: Path, **changes: Any) -> ProxySettings:
@@ -33,7 +34,7 @@ def settings_in(directory: Path, **changes: Any) -> ProxySettings:
 async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
     """Wait until `condition` holds; AssertionError says `what` never came."""
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(patience_s.get()):
             while not await condition():  # noqa: ASYNC110, another process meets it
                 await asyncio.sleep(0.01)
     except TimeoutError:

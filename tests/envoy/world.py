@@ -1,0 +1,114 @@
+"""Envoy between a client and stand-ins of what is behind it, whole or without one feature."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from multidict import CIMultiDictProxy
+
+from mesh.proxy import write_endpoints
+from tests.envoy import origin
+from tests.envoy.origin import Origin
+from tests.support import envoy
+from tests.support.envoy import Config, Envoy, settings_in
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Feature:
+    """Something that the template configures.
+
+    `check` is a coroutine that sends requests and asserts what the feature does to them; `remove`
+    takes exactly this feature out of a parsed configuration. `settings` are what the check needs to
+    be quick or small.
+    """
+
+    name: str
+    check: Callable[[Any], Awaitable[None]]
+    remove: Callable[[Config], None]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back through the edge, the body as it was sent."""
+
+    status: int
+    headers: CIMultiDictProxy[str]
+    body: bytes
+
+    @property
+    def media_type(self) -> str:
+        return self.headers.get("Content-Type", "").split(";")[0]
+
+
+@dataclass(frozen=True)
+class Edge:
+    """The edge listener, two origins behind it (usually only the first is used), and a client."""
+
+    envoy: Envoy
+    origins: list[Origin]
+    session: aiohttp.ClientSession
+
+    @property
+    def origin(self) -> Origin:
+        return self.origins[0]
+
+    async def get(self, path: str, **arguments: Any) -> Answer:
+        return await self.request("GET", path, **arguments)
+
+    async def request(self, method: str, path: str, **arguments: Any) -> Answer:
+        url = f"{self.envoy.edge}{path}"
+        async with self.session.request(method, url, **arguments) as response:
+            return Answer(response.status, response.headers, await response.read())
+
+    @asynccontextmanager
+    async def connection(self, data: bytes = b"") -> AsyncIterator[asyncio.StreamReader]:
+        """A bare connection over which `data` is sent; yields what comes back."""
+        reader, writer = await asyncio.open_connection(HOST, self.envoy.edge_port)
+        try:
+            writer.write(data)
+            yield reader
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async def exchange(self, data: bytes) -> bytes:
+        """What comes back for `data` until Envoy hangs up; AssertionError when it never does."""
+        async with self.connection(data) as reader:
+            try:
+                async with asyncio.timeout(envoy.patience_s.get()):
+                    return await reader.read()
+            except TimeoutError:
+                raise AssertionError("Envoy kept the connection open") from None
+            except ConnectionError:
+                return b""
+
+
+@asynccontextmanager
+async def edge_world(
+    directory: Path, *, without: Callable[[Config], None] | None = None, **settings: Any
+) -> AsyncIterator[Edge]:
+    """An edge with one origin, ready for requests."""
+    chosen = settings_in(directory, **settings)
+    chosen.endpoints_dir.mkdir(parents=True, exist_ok=True)
+    async with AsyncExitStack() as stack:
+        origins = [await stack.enter_async_context(origin.serving()) for _ in range(2)]
+        write_endpoints(chosen.endpoints_dir, "rest", [(HOST, origins[0].port)])
+        running = await stack.enter_async_context(envoy.running(chosen, without))
+        session = await stack.enter_async_context(
+            # The client sends what the test says, and does not decompress behind its back.
+            aiohttp.ClientSession(auto_decompress=False, skip_auto_headers=["Accept-Encoding"])
+        )
+        yield Edge(running, origins, session)
