@@ -1,0 +1,1 @@
+"""Where tensors become tensors: the engine seam, ONNX Runtime behind it, versions of models."""

@@ -1,0 +1,162 @@
+"""ONNX Runtime in this process, on its CPU. The only module that knows ONNX Runtime."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as runtime_errors
+
+from services.errors import ModelFileError, ModelUnavailable
+from services.inference.engine import (
+    EngineDescription,
+    EngineError,
+    EngineInputError,
+    Inputs,
+    Tensors,
+    TensorSpec,
+    check_inputs,
+    check_outputs,
+)
+
+PROVIDER: Final = "CPUExecutionProvider"
+
+_ERRORS_ONLY: Final = 3
+
+_DTYPES: Final[dict[str, np.dtype[Any]]] = {
+    "tensor(float)": np.dtype(np.float32),
+    "tensor(float16)": np.dtype(np.float16),
+    "tensor(uint8)": np.dtype(np.uint8),
+    "tensor(int32)": np.dtype(np.int32),
+    "tensor(int64)": np.dtype(np.int64),
+}
+
+# ONNX Runtime's exceptions have no common base of their own.
+_FOREIGN: Final[tuple[type[Exception], ...]] = tuple(
+    kind
+    for kind in vars(runtime_errors).values()
+    if isinstance(kind, type) and issubclass(kind, Exception)
+)
+
+
+class OnnxEngine:
+    """Runs one ONNX file with ONNX Runtime.
+
+    `workers` inferences run at a time, each on `threads` cores: for many small models one thread
+    each is the most throughput, more threads shorten a lone request. What waits, waits in order.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        precision: str,
+        workers: int = 1,
+        threads: int = 1,
+        warm_up: Sequence[Tensors] = (),
+    ) -> None:
+        """`warm_up` holds inputs of each shape that the engine will see, run once by `load`."""
+        self._path = path
+        self._threads = threads
+        self._workers = workers
+        self._warm_up = tuple(warm_up)
+        self._session: onnxruntime.InferenceSession | None = None
+        self._inputs: tuple[TensorSpec, ...] = ()
+        self._outputs: tuple[TensorSpec, ...] = ()
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="onnx")
+        self._description = EngineDescription(
+            "onnxruntime", onnxruntime.__version__, PROVIDER, precision
+        )
+
+    @property
+    def description(self) -> EngineDescription:
+        return self._description
+
+    @property
+    def inputs(self) -> Sequence[TensorSpec]:
+        return self._inputs
+
+    @property
+    def outputs(self) -> Sequence[TensorSpec]:
+        return self._outputs
+
+    async def load(self) -> None:
+        """Open the file and run each warm-up input on every worker. Raises ModelFileError."""
+        loop = asyncio.get_running_loop()
+        session = await loop.run_in_executor(self._pool, self._open)
+        self._inputs = tuple(map(_spec, session.get_inputs()))
+        self._outputs = tuple(map(_spec, session.get_outputs()))
+        self._session = session
+        for tensors in self._warm_up:
+            # All at once: so every thread is started, and the arena holds what all of them need.
+            await asyncio.gather(*(self.infer(tensors) for _ in range(self._workers)))
+
+    async def infer(self, inputs: Inputs) -> Tensors:
+        """See `Engine.infer`."""
+        session = self._session
+        if session is None:
+            raise ModelUnavailable("the model is not loaded")
+        loop = asyncio.get_running_loop()
+        try:
+            # A caller that leaves takes its job out of the queue; one that runs already runs to
+            # its end, which takes milliseconds.
+            return await loop.run_in_executor(self._pool, self._run, session, inputs)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._session is None and task is not None and not task.cancelling():
+                # `close` dropped the job; the caller was not cancelled and must not look like it.
+                raise ModelUnavailable("the model has been closed") from None
+            raise
+
+    async def close(self) -> None:
+        """See `Engine.close`."""
+        self._session = None
+        await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)
+
+    def _open(self) -> onnxruntime.InferenceSession:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _ERRORS_ONLY
+        # Idle workers that spin for the next operator take the cores from the other inferences.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            with _translated():
+                return onnxruntime.InferenceSession(self._path, options, providers=[PROVIDER])
+        except EngineError as error:
+            raise ModelFileError(f"{self._path} cannot be loaded: {error}") from error
+
+    def _run(self, session: onnxruntime.InferenceSession, inputs: Inputs) -> Tensors:
+        tensors = inputs() if callable(inputs) else inputs
+        check_inputs(self._inputs, tensors)
+        with _translated():
+            arrays = session.run(None, dict(tensors))
+        outputs = {spec.name: array for spec, array in zip(self._outputs, arrays, strict=True)}
+        check_outputs(outputs)
+        return outputs
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """The one boundary at which ONNX Runtime's exceptions become ours."""
+    try:
+        yield
+    except _FOREIGN as error:
+        raise EngineError(" ".join(str(error).split())) from error
+    except (ValueError, TypeError) as error:
+        # What its Python wrapper raises itself, about the feed.
+        raise EngineInputError(str(error)) from error
+
+
+def _spec(node: Any) -> TensorSpec:
+    """ONNX Runtime's description of a tensor; a symbolic size is free."""
+    if node.type not in _DTYPES:
+        raise ModelFileError(f"tensor {node.name!r} is {node.type}, which no engine here takes")
+    shape = tuple(size if isinstance(size, int) else None for size in node.shape)
+    return TensorSpec(node.name, _DTYPES[node.type], shape)
