@@ -1,0 +1,1 @@
+"""Images: formats, safe decoding, orientation, renditions, and the store that keeps them."""

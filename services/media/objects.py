@@ -1,0 +1,201 @@
+"""Objects under paths, on a disk or in a cloud: obstore, made durable, with our errors."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import re
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import unquote, urlsplit
+
+import obstore
+import structlog
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, MemoryStore, from_url
+
+from services import errors
+from services.media.folder import Folder, WouldBlock
+
+if TYPE_CHECKING:
+    # Only in obstore's stubs, not at run time.
+    from obstore import ObjectMeta
+    from obstore.store import ObjectStore, RetryConfig
+
+RETRY: Final[RetryConfig] = {"max_retries": 2, "retry_timeout": timedelta(seconds=5)}
+"""How long a cloud store may be asked again; obstore's own three minutes outlive any deadline."""
+
+_PATH: Final = re.compile(r"(?!\.)[A-Za-z0-9._-]+(/(?!\.)[A-Za-z0-9._-]+)*")
+"""Paths that mean the same to every store and every file system."""
+
+_FOREIGN: Final = (BaseError, OSError, ValueError)
+"""All that obstore and the file system raise, by their documentation and by test."""
+
+_log = structlog.get_logger()
+
+
+class Objects:
+    """Objects by path. Every method raises StoreUnavailable when the store fails.
+
+    A path is words of letters, digits, `.`, `_` and `-` between slashes, none of which begins with
+    a dot. A reader sees an object whole or not at all: a folder renames, a cloud commits.
+    """
+
+    def __init__(self, store: ObjectStore, folder: Folder | None = None) -> None:
+        """`folder` is where a local store keeps its files. Use `open`."""
+        self._store = store
+        self._folder = folder
+
+    @classmethod
+    def open(cls, location: str | Path) -> Self:
+        """A folder, which is made when missing, or a URL: file, memory, s3, gs, az.
+
+        Credentials and regions come from the environment, as each cloud's own tools read them.
+        Raises InvalidArgument when the URL names no store, StoreUnavailable when the folder cannot
+        be made.
+        """
+        try:
+            if isinstance(location, Path) or "://" not in location:
+                return cls._local(Path(location))
+            url = urlsplit(location)
+            if url.scheme == "file":
+                return cls._local(Path(unquote(url.path)))
+            if url.scheme == "memory":
+                return cls(MemoryStore())
+            return cls(from_url(location, retry_config=RETRY))
+        except OSError as error:
+            raise _unavailable(error) from error
+        except (BaseError, ValueError) as error:
+            raise errors.InvalidArgument(
+                f"store_url: {location!r} names no object store", field="store_url"
+            ) from error
+
+    @classmethod
+    def _local(cls, root: Path) -> Self:
+        folder = Folder(root)
+        return cls(LocalStore(folder.root), folder)
+
+    async def get(self, path: str) -> bytes | None:
+        """An object, or None when there is none. Cheap: what is in memory needs no thread."""
+        _check(path)
+        with _translated():
+            if self._folder is None:
+                return await self._get_remote(path)
+            try:
+                return self._folder.read_cached(path)
+            except WouldBlock:
+                return await asyncio.to_thread(self._folder.read, path)
+
+    async def _get_remote(self, path: str) -> bytes | None:
+        try:
+            found = await obstore.get_async(self._store, path)
+            return (await found.bytes_async()).to_bytes()
+        except FileNotFoundError:
+            return None
+
+    async def put(self, path: str, data: bytes, *, durable: bool = False) -> None:
+        """Write an object. When `durable`, return only when it survives a power cut."""
+        await self.put_all({path: data}, durable=durable)
+
+    async def put_all(self, objects: dict[str, bytes], *, durable: bool = False) -> None:
+        """Write several objects, in no promised order, and sync them together."""
+        for path in objects:
+            _check(path)
+        with _translated():
+            if self._folder is not None:
+                await asyncio.to_thread(self._put_local, self._folder, objects, durable)
+                return
+            await _all(obstore.put_async(self._store, path, objects[path]) for path in objects)
+
+    def _put_local(self, folder: Folder, objects: dict[str, bytes], durable: bool) -> None:
+        for path, data in objects.items():
+            obstore.put(self._store, path, data, use_multipart=False)
+        if durable:
+            folder.sync(objects)
+
+    async def sync(self, paths: Iterable[str]) -> None:
+        """Make objects durable that somebody else may have written. Clouds are already."""
+        if self._folder is not None:
+            with _translated():
+                await asyncio.to_thread(self._folder.sync, list(paths))
+
+    async def size(self, path: str) -> int | None:
+        """An object's length in bytes, or None when there is none."""
+        _check(path)
+        with _translated():
+            if self._folder is not None:
+                return await asyncio.to_thread(self._folder.size, path)
+            try:
+                return (await obstore.head_async(self._store, path))["size"]
+            except FileNotFoundError:
+                return None
+
+    async def exists(self, path: str) -> bool:
+        """Whether there is an object under this path."""
+        return await self.size(path) is not None
+
+    async def delete(self, path: str, *, durable: bool = False) -> None:
+        """Remove an object; one that is not there is no error."""
+        _check(path)
+        with _translated():
+            if self._folder is not None:
+                await asyncio.to_thread(self._folder.delete, path, durable=durable)
+                return
+            try:
+                await obstore.delete_async(self._store, path)
+            except FileNotFoundError:
+                return
+
+    async def delete_folder(self, path: str) -> bool:
+        """Remove every object below `path`; False when there was none."""
+        _check(path)
+        with _translated():
+            if self._folder is not None:
+                return await asyncio.to_thread(self._folder.delete_folder, path)
+        found = await self.list(path)
+        await _all(self.delete(object_path) for object_path in found)
+        return bool(found)
+
+    async def list(self, prefix: str) -> builtins.list[str]:
+        """The paths of all objects below a folder, sorted."""
+        _check(prefix)
+        with _translated():
+            if self._folder is not None:
+                found = await asyncio.to_thread(_collect, self._store, prefix)
+            else:
+                found = await obstore.list(self._store, prefix).collect_async()
+            return sorted(entry["path"] for entry in found)
+
+
+def _collect(store: ObjectStore, prefix: str) -> Sequence[ObjectMeta]:
+    return obstore.list(store, prefix).collect()
+
+
+async def _all(calls: Iterable[Awaitable[Any]]) -> None:
+    """Wait for every call, also when one fails: none is left running behind an error."""
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """The one place where errors of obstore and of the file system become ours."""
+    try:
+        yield
+    except _FOREIGN as error:
+        raise _unavailable(error) from error
+
+
+def _unavailable(error: Exception) -> errors.StoreUnavailable:
+    _log.error("object store failed", kind=type(error).__name__, reason=str(error).split("\n")[0])
+    return errors.StoreUnavailable("the object store cannot be reached")
+
+
+def _check(path: str) -> None:
+    if not _PATH.fullmatch(path):
+        raise errors.Internal("not a path of an object")

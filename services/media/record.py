@@ -1,0 +1,108 @@
+"""What is known of a stored image, and the small file that says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Self
+
+import orjson
+
+from services.media.info import ImageInfo
+from services.media.rendition import RENDITION_VERSION, rendition_size
+
+_VERSION: Final = 1
+"""Of the file's layout."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One stored image. Sizes are pixels of the upright image.
+
+    `rendition_bytes` is 0 when the original is its own rendition; `rendition_version` says by which
+    recipe the stored rendition was made.
+    """
+
+    digest: str
+    media_type: str
+    byte_size: int
+    width: int
+    height: int
+    orientation: int
+    frames: int
+    rendition_width: int
+    rendition_height: int
+    rendition_bytes: int
+    rendition_version: int
+    created_at: datetime
+
+    @classmethod
+    def new(cls, digest: str, info: ImageInfo, original: bytes, rendition: bytes) -> Self:
+        """The record of an image that is being stored now."""
+        width, height = rendition_size(info)
+        return cls(
+            digest=digest,
+            media_type=info.media_type,
+            byte_size=len(original),
+            width=info.width,
+            height=info.height,
+            orientation=info.orientation,
+            frames=info.frames,
+            rendition_width=width,
+            rendition_height=height,
+            rendition_bytes=0 if rendition is original else len(rendition),
+            rendition_version=RENDITION_VERSION,
+            created_at=datetime.now(UTC),
+        )
+
+    @property
+    def blobs(self) -> dict[str, int]:
+        """The names of the image's files beside its record, and their sizes in bytes."""
+        files = {"original": self.byte_size}
+        if self.rendition_bytes:
+            files["rendition"] = self.rendition_bytes
+        return files
+
+    def encode(self) -> bytes:
+        """The record as JSON."""
+        return orjson.dumps(
+            {
+                "version": _VERSION,
+                "digest": self.digest,
+                "mediaType": self.media_type,
+                "byteSize": self.byte_size,
+                "width": self.width,
+                "height": self.height,
+                "orientation": self.orientation,
+                "frames": self.frames,
+                "renditionWidth": self.rendition_width,
+                "renditionHeight": self.rendition_height,
+                "renditionBytes": self.rendition_bytes,
+                "renditionVersion": self.rendition_version,
+                "createdAt": self.created_at.isoformat(),
+            }
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """The record of a file. Raises ValueError when it is none, as after a power cut."""
+        try:
+            fields: dict[str, Any] = orjson.loads(data)
+            if fields["version"] != _VERSION:
+                raise ValueError("a record of another version")
+            return cls(
+                digest=fields["digest"],
+                media_type=fields["mediaType"],
+                byte_size=fields["byteSize"],
+                width=fields["width"],
+                height=fields["height"],
+                orientation=fields["orientation"],
+                frames=fields["frames"],
+                rendition_width=fields["renditionWidth"],
+                rendition_height=fields["renditionHeight"],
+                rendition_bytes=fields["renditionBytes"],
+                rendition_version=fields["renditionVersion"],
+                created_at=datetime.fromisoformat(fields["createdAt"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError("not a record of an image") from error
