@@ -22,8 +22,8 @@ MAX_FILE_BYTES: Final = 64_000
 MAX_EXPRESSION_LENGTH: Final = 4_000
 """Characters of one expression."""
 
-_SCALARS: Final = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool"))
-_NULL: Final = "tag:yaml.org,2002:null"
+_TAG: Final = "tag:yaml.org,2002:"
+_SCALARS: Final = frozenset(_TAG + kind for kind in ("str", "int", "float", "bool", "null"))
 
 Path = tuple[int | str, ...]
 Expression = Annotated[str, StringConstraints(min_length=1, max_length=MAX_EXPRESSION_LENGTH)]
@@ -93,7 +93,7 @@ def read(text: bytes, file: str) -> tuple[PolicyDocument, Source]:
     """Read a policy file; `file` is what errors call it. Raises InvalidPolicy."""
     source = Source(file)
     if len(text) > MAX_FILE_BYTES:
-        raise source.invalid((), f"has {len(text)} bytes, at most {MAX_FILE_BYTES} are allowed")
+        raise source.invalid((), f"has more than {MAX_FILE_BYTES} bytes")
     content = _content(text, source)
     if not isinstance(content, dict):
         raise source.invalid((), "a policy is a mapping with the key 'rules'")
@@ -141,16 +141,14 @@ class _Loader(yaml.SafeLoader):
 def _plain(loader: yaml.SafeLoader, node: yaml.Node, path: Path, source: Source) -> Any:
     source.positions[path] = node.start_mark
     match node:
-        case yaml.MappingNode():
+        case yaml.MappingNode(tag=tag) if tag == _TAG + "map":
             return dict(_items(loader, node, path, source))
-        case yaml.SequenceNode():
+        case yaml.SequenceNode(tag=tag) if tag == _TAG + "seq":
             return [
                 _plain(loader, item, (*path, index), source)
                 for index, item in enumerate(node.value)
             ]
-        case yaml.ScalarNode() if node.tag == _NULL:
-            return None
-        case yaml.ScalarNode() if node.tag in _SCALARS:
+        case yaml.ScalarNode(tag=tag) if tag in _SCALARS:
             try:
                 return loader.construct_object(node)
             except ValueError as error:

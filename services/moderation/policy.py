@@ -86,8 +86,8 @@ def load_policy(path: Path, vocabulary: Vocabulary) -> Policy:
         with path.open("rb") as file:
             text = file.read(document.MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise InvalidPolicy(f"{path.name}: cannot be read: {error.strerror}") from error
-    return parse_policy(text, path.stem, vocabulary, file=path.name)
+        raise InvalidPolicy(f"{path}: cannot be read: {error.strerror}") from error
+    return parse_policy(text, path.stem, vocabulary, file=str(path))
 
 
 def parse_policy(text: bytes, name: str, vocabulary: Vocabulary, *, file: str = "policy") -> Policy:

@@ -1,0 +1,59 @@
+"""The models that policies can read: one row each, and nothing else to change for a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from google.protobuf.message import DecodeError, Message
+
+from services.client.mesh import MeshClient
+from services.moderation.policy import Vocabulary
+from visionmesh.common.v1.image_pb2 import ImageRef
+from visionmesh.nsfw.v1.nsfw_pb2 import NsfwResult
+
+Ask = Callable[[MeshClient, Sequence[ImageRef]], Awaitable[Sequence[Any]]]
+"""One call about many images. Every model service's outcome message has the fields `digest`,
+`model_version`, `image_size`, and either `result` or `error`."""
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """How one model is asked, and how its answers are read.
+
+    `check` raises ValueError for a result that breaks the model's promise. Conditions would not
+    notice: every comparison with NaN is false, which no rule that rejects by a threshold survives.
+    """
+
+    name: str
+    result_type: type[Message]
+    ask: Ask
+    check: Callable[[Any], None]
+
+    def decode(self, data: bytes) -> Message:
+        """The result of its stored form. Raises ValueError when it is none."""
+        if not data:  # a valid protobuf message: the one that says nothing, and scores 0
+            raise ValueError("is empty")
+        try:
+            result = self.result_type.FromString(data)
+        except DecodeError as error:
+            raise ValueError(str(error)) from error
+        self.check(result)
+        return result
+
+
+def _probability(result: NsfwResult) -> None:
+    if not 0.0 <= result.score <= 1.0:
+        raise ValueError(f"the score {result.score} is no probability")
+
+
+MODELS: Final[Mapping[str, ModelSource]] = {
+    source.name: source
+    for source in (ModelSource("nsfw", NsfwResult, MeshClient.classify, _probability),)
+}
+
+
+def vocabulary(models: Mapping[str, ModelSource]) -> Vocabulary:
+    """What policies may read: the models' result types by name."""
+    return {name: source.result_type for name, source in models.items()}
