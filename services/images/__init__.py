@@ -1,0 +1,1 @@
+"""The images service: takes images in, describes them, deletes them."""

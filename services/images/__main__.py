@@ -1,0 +1,40 @@
+"""The images process: `python -m services.images`."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+
+from pydantic import ValidationError
+
+from services.catalog import BY_NAME
+from services.errors import VisionmeshError
+from services.images.servicer import ImagesServicer
+from services.images.settings import ImagesSettings
+from services.media.objects import Objects
+from services.media.store import ImageStore
+from services.serving.logs import configure_logging
+from services.serving.server import run, serve
+from visionmesh.images.v1.images_pb2_grpc import add_ImageServiceServicer_to_server
+
+PROCESS = BY_NAME["images"]
+
+
+async def main() -> None:
+    settings = ImagesSettings()
+    configure_logging(PROCESS.name, settings)
+    store = ImageStore(Objects.open(settings.object_store), concurrency=settings.decode_concurrency)
+    servicer = ImagesServicer(store, max_uploads=settings.max_uploads)
+    try:
+        register = partial(add_ImageServiceServicer_to_server, servicer)
+        await serve(register, PROCESS.grpc_service or "", settings)
+    finally:
+        await store.close()
+
+
+if __name__ == "__main__":
+    try:
+        run(main())
+    except (VisionmeshError, ValidationError) as error:
+        # What is wrong outside of the program, a person can put right: no traceback.
+        sys.exit(f"{PROCESS.name}: {' '.join(str(error).split())}")
