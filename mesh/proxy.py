@@ -70,6 +70,8 @@ class ProxySettings:
     buffer_bytes: int = MIB // 4
     """What one connection may have on its way through the edge before its sender must wait."""
     mesh_window_bytes: int = 4 * MIB
+    keepalive_interval_s: float = 10.0
+    keepalive_timeout_s: float = 5.0
     connect_timeout_s: float = 0.5
     request_headers_timeout_s: float = 10.0
     request_timeout_s: float = 60.0

@@ -10,15 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import grpc
 from multidict import CIMultiDictProxy
 
 from mesh.proxy import write_endpoints
-from tests.envoy import origin
+from services.catalog import BY_NAME
+from services.limits import MAX_MESSAGE_BYTES
+from tests.envoy import origin, replica
 from tests.envoy.origin import Origin
+from tests.envoy.replica import Replica
 from tests.support import envoy
 from tests.support.envoy import Config, Envoy, settings_in
 
 HOST = "127.0.0.1"
+NSFW = str(BY_NAME["nsfw"].grpc_service)
 
 
 @dataclass(frozen=True)
@@ -112,3 +117,76 @@ async def edge_world(
             aiohttp.ClientSession(auto_decompress=False, skip_auto_headers=["Accept-Encoding"])
         )
         yield Edge(running, origins, session)
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """The mesh listener, the replicas behind it, and a client that does not retry."""
+
+    envoy: Envoy
+    replicas: list[Replica]
+    channel: grpc.aio.Channel
+
+    async def call(
+        self,
+        digest: str = "",
+        *,
+        service: str = NSFW,
+        request: bytes = b"",
+        timeout: float = 30.0,
+    ) -> str:
+        """The name of the replica that answered. Raises AioRpcError."""
+        metadata = [("x-visionmesh-digest", digest)] if digest else []
+        method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self.channel.unary_unary(
+            f"/{service}/Any"
+        )
+        return (await method(request, metadata=metadata, timeout=timeout)).decode()
+
+    async def code(self, **arguments: Any) -> grpc.StatusCode:
+        """How a call ended."""
+        try:
+            await self.call(**arguments)
+        except grpc.aio.AioRpcError as error:
+            return error.code()
+        return grpc.StatusCode.OK
+
+    def publish(self, *replicas: Replica, process: str = "nsfw") -> None:
+        """Tell Envoy where the replicas of a process are."""
+        addresses = [(HOST, replica.port) for replica in replicas]
+        write_endpoints(self.envoy.settings.endpoints_dir, process, addresses)
+
+
+@asynccontextmanager
+async def mesh_world(
+    directory: Path,
+    *,
+    replicas: int = 2,
+    without: Callable[[Config], None] | None = None,
+    **settings: Any,
+) -> AsyncIterator[Mesh]:
+    """A mesh whose nsfw service has healthy replicas named 0, 1, …; the others have none yet."""
+    chosen = settings_in(directory, **settings)
+    chosen.endpoints_dir.mkdir(parents=True, exist_ok=True)
+    async with AsyncExitStack() as stack:
+        serving = [
+            await stack.enter_async_context(replica.serving(str(n))) for n in range(replicas)
+        ]
+        addresses = [(HOST, one.port) for one in serving]
+        write_endpoints(chosen.endpoints_dir, "nsfw", addresses)
+        running = await stack.enter_async_context(envoy.running(chosen, without))
+        channel = await stack.enter_async_context(channel_to(running.mesh))
+        for cluster in ("nsfw", "nsfw-by-digest"):
+            await running.until_healthy(cluster, replicas)
+        yield Mesh(running, serving, channel)
+
+
+def channel_to(address: str) -> grpc.aio.Channel:
+    """A connection of its own that sends what it is given, once."""
+    return grpc.aio.insecure_channel(
+        address,
+        options=[
+            ("grpc.enable_retries", 0),
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        ],
+    )
