@@ -45,6 +45,7 @@ class MeshLog:
     stream: TextIO | None = None
     style: Style = field(default_factory=Style)
     names: Iterable[str] = ()
+    max_file_bytes: int = MAX_FILE_BYTES
 
     def __post_init__(self) -> None:
         names = [LAUNCHER, *self.names]
@@ -63,7 +64,8 @@ class MeshLog:
         """Pass on what a process wrote."""
         label = f"{program.name}.{program.replica}"
         if label not in self._files:
-            self._files[label] = _RotatingFile(self.path(program.name, program.replica))
+            path = self.path(program.name, program.replica)
+            self._files[label] = _RotatingFile(path, self.max_file_bytes)
         self._files[label].write(b"".join(line + b"\n" for line in lines))
         if self.stream is None:
             return
@@ -105,8 +107,9 @@ class MeshLog:
 class _RotatingFile:
     """Appends bytes; a disk that is full costs lines, not the mesh."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, max_bytes: int) -> None:
         self._path = path
+        self._max_bytes = max_bytes
         self._file: BinaryIO | None = None
 
     def write(self, data: bytes) -> None:
@@ -114,7 +117,7 @@ class _RotatingFile:
             if self._file is None:
                 self._file = self._path.open("ab", buffering=0)
             self._file.write(data)
-            if self._file.tell() > MAX_FILE_BYTES:
+            if self._file.tell() > self._max_bytes:
                 self.close()
                 self._path.replace(self._path.with_suffix(".log.1"))
 
