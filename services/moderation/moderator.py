@@ -58,7 +58,18 @@ class Moderator:
             ]
         except VisionmeshError as error:
             _log.warning("model did not answer", model=source.name, error=error.message)
-            return [error for _ in refs]
+            return [_of_the_model(source, error) for _ in refs]
+
+
+def _of_the_model(source: ModelSource, error: VisionmeshError) -> VisionmeshError:
+    """Why a whole call failed; never the fault of an image, for which there are outcomes.
+
+    Moderation has checked the request by the contract's rules: a model that refuses it nevertheless
+    is another release of the mesh, and says nothing about any image.
+    """
+    if isinstance(error, errors.InvalidArgument | errors.ImageNotFound):
+        return errors.Internal(f"model {source.name!r} refused the call")
+    return error
 
 
 def _check_inline_bytes(refs: Sequence[ImageRef]) -> None:

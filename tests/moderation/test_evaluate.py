@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services import errors
@@ -208,6 +208,7 @@ _replies = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)  # compiling takes what the machine takes
 @given(rules=_rules, replies=_replies)
 def test_agrees_with_three_valued_logic(
     rules: list[tuple[set[str], bool | None, str]], replies: dict[str, Any]

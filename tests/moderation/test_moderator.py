@@ -1,0 +1,160 @@
+"""The moderator with several models, also such that break their promises."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from services import errors
+from services.client.mesh import MeshClient
+from services.errors import VisionmeshError
+from services.moderation.models import MODELS, ModelSource
+from services.moderation.moderator import Moderator
+from services.moderation.policy import Policy
+from services.moderation.types import Decision, Outcome, Verdict
+from services.serving.status import to_status
+from tests.moderation.support import OcrResult, policy_of, rule
+from tests.support.mesh import digests
+from visionmesh.common.v1.image_pb2 import ImageRef
+from visionmesh.nsfw.v1.nsfw_pb2 import ClassifyOutcome, NsfwResult
+
+NSFW = rule("nsfw.score > 0.5", "NSFW")
+TEXT = rule("ocr.lines.exists(line, line == 'buy')", "TEXT")
+IDS = digests(2)
+
+Answers = Callable[[Sequence[ImageRef]], Sequence[Any]]
+
+
+class OcrOutcome:
+    """What the outcome message of a model that is still to come will look like."""
+
+    def __init__(self, digest: str, *lines: str, error: Exception | None = None) -> None:
+        self.digest = digest
+        self.result = OcrResult(lines=lines)
+        self.error = to_status(error) if error else None
+        self.model_version = "ocr-1"
+        self.image_size = ClassifyOutcome().image_size
+
+    def HasField(self, name: str) -> bool:
+        return (name == "error") == (self.error is not None)
+
+
+def classified(ref: ImageRef, score: float) -> ClassifyOutcome:
+    return ClassifyOutcome(digest=ref.digest, result=NsfwResult(score=score), model_version="n")
+
+
+def source(name: str, answers: Answers) -> ModelSource:
+    """A model that gives these answers without any network."""
+
+    async def ask(mesh: MeshClient, refs: Sequence[ImageRef]) -> Sequence[Any]:
+        return answers(refs)
+
+    check = MODELS["nsfw"].check if name == "nsfw" else lambda result: None
+    return ModelSource(name, NsfwResult if name == "nsfw" else OcrResult, ask, check)
+
+
+async def moderate(policy: Policy, *sources: ModelSource) -> list[Outcome]:
+    async with MeshClient("127.0.0.1:1") as unused:
+        moderator = Moderator(unused, {source.name: source for source in sources})
+        return await moderator.moderate([ImageRef(digest=digest) for digest in IDS], policy)
+
+
+def verdicts(outcomes: list[Outcome]) -> list[Verdict]:
+    assert all(isinstance(outcome.result, Verdict) for outcome in outcomes)
+    return [outcome.result for outcome in outcomes if isinstance(outcome.result, Verdict)]
+
+
+async def test_models_are_asked_side_by_side():
+    """Every model is being asked before the first one has answered."""
+    both = asyncio.Barrier(2)
+
+    def meeting(name: str, answers: Answers) -> ModelSource:
+        async def ask(mesh: MeshClient, refs: Sequence[ImageRef]) -> Sequence[Any]:
+            await both.wait()
+            return answers(refs)
+
+        return ModelSource(name, NsfwResult, ask, lambda result: None)
+
+    nsfw = meeting("nsfw", lambda refs: [classified(ref, 0.9) for ref in refs])
+    ocr = meeting("ocr", lambda refs: [OcrOutcome(ref.digest, "buy") for ref in refs])
+    async with asyncio.timeout(10):
+        found = verdicts(await moderate(policy_of(NSFW, TEXT), nsfw, ocr))
+    assert [[reason.code for reason in verdict.reasons] for verdict in found] == [
+        ["NSFW", "TEXT"]
+    ] * 2
+
+
+async def test_model_that_the_policy_does_not_read_is_not_asked():
+    """Only what a rule reads is asked."""
+
+    def never(refs: Sequence[ImageRef]) -> Sequence[Any]:
+        raise AssertionError("asked")
+
+    nsfw = source("nsfw", lambda refs: [classified(ref, 0.1) for ref in refs])
+    found = verdicts(await moderate(policy_of(NSFW), nsfw, source("ocr", never)))
+    assert {verdict.decision for verdict in found} == {Decision.APPROVED}
+
+
+IMAGE = errors.CorruptImage("cannot be decoded")
+GONE = errors.ImageNotFound("gone")
+DOWN = errors.ModelUnavailable("down")
+
+
+@pytest.mark.parametrize(
+    ("nsfw", "ocr", "expected"),
+    [
+        (GONE, GONE, GONE),
+        (IMAGE, GONE, IMAGE),
+        (GONE, DOWN, GONE),
+        (DOWN, IMAGE, IMAGE),
+        (DOWN, DOWN, None),
+        (None, IMAGE, None),
+        (GONE, None, None),
+    ],
+)
+async def test_whose_fault_it_is(
+    nsfw: VisionmeshError | None, ocr: VisionmeshError | None, expected: VisionmeshError | None
+):
+    """It is the image's when a model says so and none could look at it nevertheless."""
+
+    def classify(refs: Sequence[ImageRef]) -> Sequence[Any]:
+        if nsfw:
+            return [ClassifyOutcome(digest=ref.digest, error=to_status(nsfw)) for ref in refs]
+        return [classified(ref, 0.1) for ref in refs]
+
+    def read(refs: Sequence[ImageRef]) -> Sequence[Any]:
+        return [OcrOutcome(ref.digest, error=ocr) for ref in refs]
+
+    outcomes = await moderate(policy_of(NSFW, TEXT), source("nsfw", classify), source("ocr", read))
+    if expected:
+        for outcome in outcomes:
+            assert isinstance(outcome.result, VisionmeshError)
+            assert outcome.result.message == expected.message
+    else:
+        missing = tuple(name for name, error in (("nsfw", nsfw), ("ocr", ocr)) if error)
+        assert [verdict.missing for verdict in verdicts(outcomes)] == [missing] * 2
+        assert {verdict.decision for verdict in verdicts(outcomes)} == {Decision.UNDETERMINED}
+
+
+BROKEN: dict[str, Answers] = {
+    "too few": lambda refs: [classified(ref, 0.1) for ref in refs][1:],
+    "too many": lambda refs: [classified(ref, 0.1) for ref in (*refs, refs[0])],
+    "none": lambda refs: [],
+    "wrong order": lambda refs: [classified(ref, 0.1) for ref in refs[::-1]],
+    "neither result nor error": lambda refs: [ClassifyOutcome(digest=ref.digest) for ref in refs],
+    "not a number": lambda refs: [classified(ref, math.nan) for ref in refs],
+    "not a probability": lambda refs: [classified(ref, -1.0) for ref in refs],
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+async def test_model_that_breaks_its_promise_is_missing(case: str):
+    """An answer that cannot be, or may be about another image, approves nothing."""
+    outcomes = await moderate(policy_of(NSFW), source("nsfw", BROKEN[case]))
+    for verdict in verdicts(outcomes):
+        assert (verdict.decision, verdict.missing) == (Decision.UNDETERMINED, ("nsfw",))
+        assert isinstance(verdict.model_errors["nsfw"], errors.Internal)

@@ -1,0 +1,97 @@
+"""What is known of the models' versions, and for how long."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from services import errors
+from services.moderation.versions import TTL_S, ModelVersions
+from tests.moderation.world import Clock
+from tests.support.mesh import FakeNsfw, adding, mesh_of
+from visionmesh.nsfw.v1 import nsfw_pb2
+
+
+class CountingNsfw(FakeNsfw):
+    """Counts how often it is asked for its version, and does not answer while `silent`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+        self.silent = False
+        self.is_asked = asyncio.Event()
+
+    async def GetModel(
+        self, request: nsfw_pb2.GetModelRequest, context: Any
+    ) -> nsfw_pb2.GetModelResponse:
+        self.asked += 1
+        self.is_asked.set()
+        if self.silent:
+            await asyncio.Event().wait()
+        return await super().GetModel(request, context)
+
+
+async def test_is_remembered_and_refreshed():
+    """A version is asked for once in its time to live, and then anew."""
+    nsfw, clock = CountingNsfw(), Clock()
+    async with mesh_of(adding(nsfw)) as mesh:
+        versions = ModelVersions(mesh, clock=clock)
+        first = nsfw.version
+        assert [await versions.current("nsfw"), await versions.current("nsfw")] == [first, first]
+        nsfw.version = "fedcba9876543210"
+        clock.now += TTL_S * 0.99
+        assert await versions.current("nsfw") == first
+        clock.now += TTL_S * 0.01
+        assert await versions.current("nsfw") == "fedcba9876543210"
+    assert nsfw.asked == 2
+
+
+async def test_many_ask_once():
+    """Callers at the same time share one question."""
+    nsfw = CountingNsfw()
+    async with mesh_of(adding(nsfw)) as mesh:
+        versions = ModelVersions(mesh)
+        found = await asyncio.gather(*(versions.current("nsfw") for _ in range(20)))
+    assert (set(found), nsfw.asked) == ({nsfw.version}, 1)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+async def test_last_known_is_kept(silent: bool):
+    """A model that fails or hangs costs one question a time to live, and keeps its version."""
+    nsfw, clock = CountingNsfw(), Clock()
+    async with mesh_of(adding(nsfw)) as mesh:
+        versions = ModelVersions(mesh, ask_timeout_s=0.2, clock=clock)
+        known = await versions.current("nsfw")
+        nsfw.silent, nsfw.error = silent, None if silent else errors.Unavailable("down")
+        clock.now += TTL_S
+        assert [await versions.current("nsfw") for _ in range(3)] == [known] * 3
+    assert nsfw.asked == 2
+
+
+async def test_never_known():
+    """Without any answer ever the error is the model's, and the next call asks again."""
+    nsfw = CountingNsfw()
+    nsfw.error = errors.Unavailable("down")
+    async with mesh_of(adding(nsfw)) as mesh:
+        versions = ModelVersions(mesh)
+        with pytest.raises(errors.ModelUnavailable):
+            await versions.current("nsfw")
+        nsfw.error = None
+        assert await versions.current("nsfw") == nsfw.version
+
+
+async def test_caller_that_leaves_disturbs_nobody():
+    """When the one that asks is cancelled, those that wait ask themselves."""
+    nsfw = CountingNsfw()
+    nsfw.silent = True
+    async with mesh_of(adding(nsfw)) as mesh:
+        versions = ModelVersions(mesh, ask_timeout_s=10.0)
+        async with asyncio.timeout(10):
+            first = asyncio.create_task(versions.current("nsfw"))
+            await nsfw.is_asked.wait()
+            second = asyncio.create_task(versions.current("nsfw"))
+            nsfw.silent = False
+            first.cancel()
+            assert await second == nsfw.version
