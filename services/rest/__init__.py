@@ -1,0 +1,1 @@
+"""The REST facade: HTTP in, gRPC through the mesh, JSON out. `openapi.yaml` is its contract."""

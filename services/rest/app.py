@@ -1,0 +1,76 @@
+"""The facade's composition: collaborators in, an aiohttp application out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+from aiohttp import web
+
+from services.client.mesh import MeshClient
+from services.rest import document
+from services.rest.answers import Kind
+from services.rest.bodies import BodyReader, leave_expectation
+from services.rest.fields import Selector
+from services.rest.handlers.docs import DocsHandlers
+from services.rest.handlers.images import ImageHandlers
+from services.rest.handlers.models import ModelHandlers
+from services.rest.handlers.moderation import ModerationHandlers
+from services.rest.handlers.nsfw import NsfwHandlers
+from services.rest.handlers.service import ServiceHandlers
+from services.rest.middleware import around
+from services.rest.settings import RestSettings
+from services.rest.uploads import Uploads
+from services.rest.versions import Versions
+
+SCHEMAS: Final = ("Image", "ImageNsfw", "ImageModeration", "Model", "ModelList", "PolicyList")
+"""The answers that `fields` selects from, by their schemas in the document."""
+
+
+def create_app(settings: RestSettings, mesh: MeshClient) -> web.Application:
+    """The application. It uses `mesh` and does not close it."""
+    contract = document.load()
+    version = document.representation_version()
+    kinds = {
+        name: Kind(name, Selector(document.shape_of(contract, name)), version) for name in SCHEMAS
+    }
+    bodies = BodyReader(settings.upload_budget_bytes, settings.body_timeout_s)
+    uploads = Uploads(mesh)
+    versions = Versions(mesh, settings.versions_ttl_s)
+
+    images = ImageHandlers(mesh, bodies, uploads, kinds["Image"])
+    nsfw = NsfwHandlers(mesh, versions, kinds["ImageNsfw"])
+    moderation = ModerationHandlers(mesh, bodies, uploads, versions, kinds["ImageModeration"])
+    models = ModelHandlers(versions, kinds["Model"], kinds["ModelList"], kinds["PolicyList"])
+    service = ServiceHandlers(mesh, contract)
+    docs = DocsHandlers(settings.viewer_dir)
+
+    app = web.Application(middlewares=[around])
+    image = "/v1/images/{id}"
+    app.add_routes(
+        [
+            web.get(f"{image}/nsfw", nsfw.get),
+            web.get(f"{image}/moderation", moderation.get),
+            web.get(image, images.get),
+            web.put(image, images.put, expect_handler=leave_expectation),
+            web.delete(image, images.delete),
+            web.post("/v1/images", images.create, expect_handler=leave_expectation),
+            web.post("/v1/moderations", moderation.create, expect_handler=leave_expectation),
+            web.get("/v1/models", models.list_models),
+            web.get("/v1/models/{model}", models.get),
+            web.get("/v1/policies", models.list_policies),
+            web.get("/openapi.json", service.document),
+            web.get("/docs", docs.get),
+            web.get("/docs/{file}", docs.get),
+            web.get("/healthz", service.healthz),
+            web.get("/readyz", service.readyz),
+        ]
+    )
+
+    async def collaborators(_app: web.Application) -> AsyncIterator[None]:
+        yield
+        await uploads.close()
+        await versions.close()
+
+    app.cleanup_ctx.append(collaborators)
+    return app

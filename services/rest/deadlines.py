@@ -1,0 +1,54 @@
+"""How long the work on one request may take.
+
+Envoy's route timeout does not apply to a request that its cache sends on, so the facade itself
+answers in time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from aiohttp import web
+
+from services.errors import DeadlineExceeded, InvalidArgument
+from services.limits import DEFAULT_TIMEOUT_S
+from services.serving import deadline
+
+HEADER: Final = "x-request-timeout-ms"
+MAX_TIMEOUT_MS: Final = int(DEFAULT_TIMEOUT_S * 1000)
+
+_MILLISECONDS: Final = re.compile(r"[0-9]{1,9}")
+
+
+def timeout_s(request: web.Request) -> float:
+    """The seconds that a request's work may take. Raises InvalidArgument."""
+    asked = request.headers.getall(HEADER, None)
+    if asked is None:
+        return DEFAULT_TIMEOUT_S
+    if len(asked) == 1 and _MILLISECONDS.fullmatch(asked[0]):
+        milliseconds = int(asked[0])
+        if 0 < milliseconds <= MAX_TIMEOUT_MS:
+            return milliseconds / 1000
+    raise InvalidArgument(
+        f"{HEADER} is a whole number of milliseconds from 1 to {MAX_TIMEOUT_MS}",
+        field=HEADER,
+        limit=f"{MAX_TIMEOUT_MS} ms",
+    )
+
+
+@asynccontextmanager
+async def time_limit(request: web.Request) -> AsyncIterator[None]:
+    """Bound the work on a request by its deadline. Raises DeadlineExceeded, InvalidArgument."""
+    seconds = timeout_s(request)
+    with deadline.limit(seconds):
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except TimeoutError as error:
+            raise DeadlineExceeded(
+                "no answer within the deadline", limit=f"{seconds * 1000:g} ms"
+            ) from error

@@ -1,0 +1,1 @@
+"""What answers each path: one module per resource."""

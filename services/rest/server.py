@@ -1,0 +1,69 @@
+"""An HTTP server for the facade, as a process and tests run it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import structlog
+from aiohttp import web
+from aiohttp.log import access_logger
+
+from services.client.mesh import MeshClient
+from services.rest.app import create_app
+from services.rest.settings import RestSettings
+
+GRACE_S: Final = 10.0
+"""How long requests in flight may go on after the server was asked to stop."""
+
+KEEPALIVE_S: Final = 90.0
+"""How long an idle connection stays open: longer than Envoy keeps its own end of it."""
+
+READ_BUFFER_BYTES: Final = 256 * 1024
+"""What is read of a body ahead of its handler: a photo in a few steps instead of dozens."""
+
+_log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def rest_server(settings: RestSettings, mesh: MeshClient) -> AsyncIterator[int]:
+    """Start the facade and yield its port; on leaving, drain it for up to `GRACE_S` seconds.
+
+    Port 0 takes any free one. Raises OSError when the port is taken.
+    """
+    runner = web.AppRunner(
+        create_app(settings, mesh),
+        # A client that hangs up ends the work on its request.
+        handler_cancellation=True,
+        auto_decompress=False,
+        access_log=access_logger if settings.access_log else None,
+        keepalive_timeout=KEEPALIVE_S,
+        read_bufsize=READ_BUFFER_BYTES,
+        shutdown_timeout=GRACE_S,
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, settings.host, settings.port)
+        await site.start()
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()
+
+
+async def serve(settings: RestSettings) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what is in flight."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stopped.set)
+    async with MeshClient(settings.mesh_address) as mesh, rest_server(settings, mesh) as port:
+        # What is there now stays: the collector need not look at it again with every request.
+        gc.collect()
+        gc.freeze()
+        _log.info("serving", address=f"{settings.host}:{port}")
+        await stopped.wait()
+        _log.info("draining")

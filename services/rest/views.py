@@ -1,0 +1,134 @@
+"""Messages of the mesh as JSON: plain code, no reflection, the names of `openapi.yaml`."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from services.errors import VisionmeshError
+from services.serving import status
+from visionmesh.common.v1.image_pb2 import ImageSize
+from visionmesh.common.v1.model_pb2 import Model
+from visionmesh.images.v1.images_pb2 import Image
+from visionmesh.moderation.v1 import moderation_pb2
+from visionmesh.nsfw.v1.nsfw_pb2 import ClassifyOutcome
+
+Json = dict[str, Any]
+
+_IS_COMPLIANT: Final[dict[int, bool | None]] = {
+    moderation_pb2.DECISION_APPROVED: True,
+    moderation_pb2.DECISION_REJECTED: False,
+}
+_DECISION: Final[dict[int, str]] = {
+    moderation_pb2.DECISION_APPROVED: "APPROVED",
+    moderation_pb2.DECISION_REJECTED: "REJECTED",
+}
+_SEVERITY: Final[dict[int, str]] = {
+    moderation_pb2.SEVERITY_LOW: "LOW",
+    moderation_pb2.SEVERITY_MEDIUM: "MEDIUM",
+    moderation_pb2.SEVERITY_HIGH: "HIGH",
+    moderation_pb2.SEVERITY_CRITICAL: "CRITICAL",
+}
+
+
+def image(image: Image) -> Json:
+    """What is known of a stored image."""
+    return {
+        "id": image.digest,
+        "mediaType": image.media_type,
+        "byteSize": image.byte_size,
+        "width": image.size.width,
+        "height": image.size.height,
+        "orientation": image.orientation,
+        "frames": image.frames,
+        "rendition": _size(image.rendition_size),
+        "createdAt": image.created_at.ToJsonString(),
+    }
+
+
+def nsfw(outcome: ClassifyOutcome) -> Json:
+    """What the nsfw model saw. `outcome` has a result."""
+    return {
+        "imageId": outcome.digest,
+        "image": _size(outcome.image_size),
+        "model": {"name": "nsfw", "version": outcome.model_version},
+        "nsfw": {"score": outcome.result.score},
+    }
+
+
+def moderation(outcome: moderation_pb2.ModerationOutcome) -> Json:
+    """A verdict. `outcome` has one; its size may be unknown when no model answered."""
+    verdict = outcome.verdict
+    return {
+        "imageId": outcome.digest,
+        "image": _size(outcome.image_size) if outcome.image_size.width else None,
+        # Anything that is neither is not determined: it fails closed.
+        "isCompliant": _IS_COMPLIANT.get(verdict.decision),
+        "decision": _DECISION.get(verdict.decision, "UNDETERMINED"),
+        "rejectionReasons": [_reason(reason) for reason in verdict.reasons],
+        "missing": list(verdict.missing),
+        "unknownCodes": list(verdict.unknown_codes),
+        "policy": {"name": verdict.policy, "version": verdict.policy_version},
+        "models": [
+            {"name": name, "version": version}
+            for name, version in sorted(verdict.model_versions.items())
+        ],
+        "errors": [
+            model_error(name, status.from_status(error))
+            for name, error in sorted(verdict.model_errors.items())
+        ],
+    }
+
+
+def model(model: Model) -> Json:
+    """What a model is, and what it takes."""
+    limits = model.input_limits
+    return {
+        "name": model.name,
+        "version": model.version,
+        "description": model.description,
+        "labels": list(model.labels),
+        "license": model.license,
+        "inputLimits": {
+            "maxImages": limits.max_images,
+            "maxImageBytes": limits.max_image_bytes,
+            "maxImagePixels": limits.max_image_pixels,
+            "maxInlineBytes": limits.max_inline_bytes,
+            "mediaTypes": list(limits.media_types),
+        },
+    }
+
+
+def model_error(name: str, error: VisionmeshError) -> Json:
+    """Why a model did not answer, in words that are meant for clients."""
+    return {"model": name, "code": error.code, "detail": error.message}
+
+
+def policy(policy: moderation_pb2.Policy) -> Json:
+    """What a policy can say, and what it reads."""
+    return {
+        "name": policy.name,
+        "version": policy.version,
+        "description": policy.description,
+        "codes": list(policy.codes),
+        "models": list(policy.models),
+    }
+
+
+def _size(size: ImageSize) -> Json:
+    return {"width": size.width, "height": size.height}
+
+
+def _reason(reason: moderation_pb2.Reason) -> Json:
+    return {
+        "code": reason.code,
+        "severity": _SEVERITY.get(reason.severity, "CRITICAL"),
+        "message": reason.message,
+        "evidence": [
+            {
+                "model": seen.model,
+                "label": seen.label,
+                "score": seen.score if seen.HasField("score") else None,
+            }
+            for seen in reason.evidence
+        ],
+    }
