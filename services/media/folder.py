@@ -7,6 +7,7 @@ never syncs, and a read through it costs ten times a read of the page cache.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Final
 
 _NOWAIT: Final[int] = getattr(os, "RWF_NOWAIT", 0)
 """Linux: read what is in the page cache, or fail at once (preadv2(2))."""
+
+_UNKNOWN_FLAG: Final = (errno.EOPNOTSUPP, errno.EINVAL)
 
 
 class WouldBlock(Exception):
@@ -52,8 +55,9 @@ class Folder:
         except BlockingIOError as error:
             raise WouldBlock(path) from error
         except OSError as error:
-            # Some file systems do not know the flag; then threads read, from now on.
-            self._nowait = False
+            if error.errno not in _UNKNOWN_FLAG:
+                raise
+            self._nowait = False  # this file system does not know it: threads read from now on
             raise WouldBlock(path) from error
         finally:
             os.close(descriptor)

@@ -59,7 +59,7 @@ def _may_serve_itself(data: bytes, info: ImageInfo) -> bool:
     if info.media_type != jpeg.MEDIA_TYPE or info.orientation != 1:
         return False
     header = jpeg.read_header(data)
-    readable = header.frame in (0xC0, 0xC1, 0xC2) and header.components in (1, 3)
+    readable = header.frame in (*jpeg.SEQUENTIAL, jpeg.PROGRESSIVE) and header.components in (1, 3)
     return readable and max(info.width, info.height) <= MAX_SIDE
 
 

@@ -57,7 +57,7 @@ def encode(image: Image.Image, format_: str, **options: Any) -> bytes:
 
 
 def jpeg(width: int, height: int, *, seed: int = 0, quality: int = 88, **options: Any) -> bytes:
-    """A baseline JPEG with 4:2:0 chroma, as a camera writes it, unless Pillow's options say else."""
+    """A baseline JPEG with 4:2:0 chroma, as cameras write it; `options` are Pillow's."""
     return encode(photo(width, height, seed), "JPEG", quality=quality, **options)
 
 

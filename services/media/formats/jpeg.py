@@ -30,6 +30,11 @@ MAX_SCANS: Final = 100
 coefficients whatever its length: https://libjpeg-turbo.org/pmwiki/uploads/About/TwoIssueswiththeJPEGStandard.pdf
 """
 
+SEQUENTIAL: Final = frozenset({0xC0, 0xC1})
+"""Frame markers of baseline and extended sequential images."""
+
+PROGRESSIVE: Final = 0xC2
+
 _MARKER: Final = re.compile(rb"\xff+([^\x00\xff])")
 _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 _EOI, _SOS, _APP1 = 0xD9, 0xDA, 0xE1
@@ -65,9 +70,15 @@ def matches(data: bytes) -> bool:
 
 def inspect(data: bytes) -> ImageInfo:
     header = read_header(data)
+    if header.frame not in SEQUENTIAL:
+        _check_scans(data, header)
+    return describe(MEDIA_TYPE, header.width, header.height, header.orientation)
+
+
+def _check_scans(data: bytes, header: Header) -> None:
+    # 1 µs for 1 kB, so not for sequential files, whose scans cannot be empty without a warning.
     if data.count(b"\xff\xda", header.scan) > MAX_SCANS:
         raise too_intricate("scans", MAX_SCANS)
-    return describe(MEDIA_TYPE, header.width, header.height, header.orientation)
 
 
 def read_header(data: bytes) -> Header:
@@ -145,10 +156,9 @@ def decode_with_warning(
     try:
         pixels, warned = _decode(data, target, colorspace, strict=True), False
     except ValueError as error:
-        harmless = any(warning in str(error) for warning in _HARMLESS)
-        # The warning hides what comes after it, so an end must at least be there.
-        if not harmless or data.rfind(b"\xff\xd9") < read_header(data).scan:
+        if not any(warning in str(error) for warning in _HARMLESS):
             raise corrupt() from error
+        _check_what_a_warning_hides(data)
         pixels, warned = _decode(data, target, colorspace, strict=False), True
     return (_from_cmyk(pixels) if inverted_cmyk else pixels), warned
 
@@ -184,6 +194,14 @@ def _decode(
     if pixels.shape[:2] != (size[1], size[0]):
         raise corrupt()
     return pixels
+
+
+def _check_what_a_warning_hides(data: bytes) -> None:
+    """A strict decoder stops at its first warning; a lenient one never says what comes after."""
+    header = read_header(data)
+    _check_scans(data, header)
+    if data.rfind(b"\xff\xd9") < header.scan:
+        raise corrupt()
 
 
 def _from_cmyk(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,0 +1,225 @@
+"""Objects: what every kind of store does alike, durability, and whose errors come out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import obstore
+import obstore.exceptions
+import pytest
+from obstore.store import MemoryStore, S3Store
+
+from services import errors
+from services.media import folder as folder_module
+from services.media.folder import Folder, WouldBlock
+from services.media.objects import RETRY, Objects
+
+KINDS: dict[str, Callable[[Path], Objects]] = {
+    "folder": lambda path: Objects.open(path / "a" / "b"),
+    "file URL": lambda path: Objects.open(f"file://{path}/objects"),
+    "memory": lambda path: Objects.open("memory:///"),
+}
+
+
+@pytest.fixture(params=KINDS)
+def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
+    return KINDS[request.param](tmp_path)
+
+
+class SyncSpy:
+    """Remembers what was synced, and calls the real fsync."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.files: list[Path] = []
+        self.folders: list[Path] = []
+        self._fsync = os.fsync
+        monkeypatch.setattr(folder_module.os, "fsync", self)
+
+    def __call__(self, descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        kind = os.fstat(descriptor).st_mode
+        (self.folders if stat.S_ISDIR(kind) else self.files).append(path)
+        self._fsync(descriptor)
+
+
+@pytest.mark.parametrize("durable", [False, True])
+async def test_what_is_put_is_got(objects: Objects, durable: bool):
+    """An object reads back whole, empty ones too, and the last write wins."""
+    for data in (b"", b"one", b"two" * 100_000):
+        await objects.put("a/b/c.bin", data, durable=durable)
+        assert await objects.get("a/b/c.bin") == data
+        assert await objects.size("a/b/c.bin") == len(data)
+
+
+async def test_what_is_not_there_is_none(objects: Objects):
+    """A missing object is None, not an error, and deleting it is none either."""
+    assert await objects.get("a/b") is None
+    assert await objects.size("a/b") is None
+    assert not await objects.exists("a/b")
+    await objects.delete("a/b", durable=True)
+    assert not await objects.delete_folder("a")
+    assert await objects.list("a") == []
+
+
+async def test_lists_and_deletes_by_folder(objects: Objects):
+    """A folder's objects are listed sorted, and deleted without touching its neighbours'."""
+    await objects.put_all({"a/1/y": b"y", "a/1/x": b"x", "a/11/z": b"z"})
+    assert await objects.list("a/1") == ["a/1/x", "a/1/y"]
+    assert await objects.delete_folder("a/1")
+    assert await objects.list("a") == ["a/11/z"]
+    await objects.delete("a/11/z")
+    assert await objects.list("a") == []
+
+
+@pytest.mark.parametrize("path", ["", "/a", "a/", "a//b", "../a", "a/../b", "a b", "a/.b", "a#1"])
+async def test_only_plain_paths(objects: Objects, path: str):
+    """A path that could mean something else to some store is refused by every one."""
+    with pytest.raises(errors.Internal):
+        await objects.put(path, b"")
+    with pytest.raises(errors.Internal):
+        await objects.get(path)
+
+
+async def test_durable_put_syncs_file_and_every_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A durable write returns after the file and each folder up to the root were synced."""
+    objects = Objects.open(tmp_path / "root")
+    spy = SyncSpy(monkeypatch)
+    await objects.put_all({"a/b/one": b"1", "a/b/two": b"2"}, durable=True)
+    root = tmp_path / "root"
+    assert sorted(spy.files) == [root / "a/b/one", root / "a/b/two"]
+    assert spy.folders == [root / "a/b", root / "a", root]
+
+
+async def test_put_that_need_not_last_syncs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A write that can be made again waits for no disk."""
+    objects = Objects.open(tmp_path)
+    spy = SyncSpy(monkeypatch)
+    await objects.put("a/b", b"1")
+    assert not spy.files
+    assert not spy.folders
+
+
+def test_new_root_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The folders that opening a store makes are entries of synced folders."""
+    spy = SyncSpy(monkeypatch)
+    Objects.open(tmp_path / "x" / "y")
+    assert set(spy.folders) == {tmp_path / "x", tmp_path}
+    spy.folders.clear()
+    Objects.open(tmp_path / "x" / "y")
+    assert not spy.folders
+
+
+async def test_nobody_sees_half_an_object(tmp_path: Path):
+    """While an object is overwritten, readers see the old or the new, never a mixture."""
+    objects = Objects.open(tmp_path)
+    versions = [bytes([value]) * 300_000 for value in (1, 2)]
+    await objects.put("a", versions[0])
+    seen = set()
+
+    async def write() -> None:
+        for turn in range(100):
+            await objects.put("a", versions[turn % 2])
+
+    writing = asyncio.create_task(write())
+    while not writing.done():
+        seen.add(await objects.get("a"))
+        await asyncio.sleep(0)
+    await writing
+    assert seen <= set(versions)
+
+
+async def test_cold_file_is_read_by_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What is not in the page cache is not waited for on the event loop, and arrives."""
+    objects = Objects.open(tmp_path)
+    await objects.put("a", b"cold" * 1000)
+    monkeypatch.setattr(folder_module.os, "preadv", _raise(BlockingIOError()))
+    with pytest.raises(WouldBlock):
+        Folder(tmp_path).read_cached("a")
+    assert await objects.get("a") == b"cold" * 1000
+
+
+async def test_file_system_without_the_flag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Where reading without waiting is unknown, threads read, and the flag is not tried again."""
+    objects = Objects.open(tmp_path)
+    await objects.put("a", b"data")
+    unknown = OSError(folder_module.errno.EOPNOTSUPP, "unknown flag")
+    monkeypatch.setattr(folder_module.os, "preadv", _raise(unknown))
+    assert await objects.get("a") == b"data"
+    monkeypatch.setattr(folder_module.os, "preadv", _raise(AssertionError("tried again")))
+    assert await objects.get("a") == b"data"
+
+
+def _foreign() -> list[type[Exception]]:
+    """Every exception that obstore names, and what a file system raises."""
+    named = vars(obstore.exceptions).values()
+    ours = [kind for kind in named if isinstance(kind, type) and issubclass(kind, Exception)]
+    assert len(ours) >= 10
+    return [*ours, PermissionError, NotADirectoryError, TimeoutError, OSError, ValueError]
+
+
+@pytest.mark.parametrize("kind", _foreign(), ids=lambda kind: kind.__name__)
+async def test_no_foreign_error_is_unmapped(kind: type[Exception], monkeypatch: pytest.MonkeyPatch):
+    """Whatever obstore raises, callers see StoreUnavailable without a word of its text."""
+    objects = Objects(MemoryStore())
+    for name in ("get_async", "put_async", "head_async", "delete_async", "list"):
+        monkeypatch.setattr(obstore, name, _raise(kind("secret at 10.0.0.1")))
+    calls: list[Callable[[], object]] = [
+        lambda: objects.get("a"),
+        lambda: objects.put("a", b""),
+        lambda: objects.size("a"),
+        lambda: objects.delete("a"),
+        lambda: objects.delete_folder("a"),
+        lambda: objects.list("a"),
+    ]
+    for call in calls:
+        with pytest.raises(errors.StoreUnavailable) as raised:
+            await call()  # type: ignore[misc]
+        assert "secret" not in raised.value.message
+
+
+async def test_broken_folder_is_unavailable(tmp_path: Path):
+    """A real failure of the file system, a file where a folder should be, is StoreUnavailable."""
+    objects = Objects.open(tmp_path / "root")
+    (tmp_path / "root" / "a").write_bytes(b"in the way")
+    for call in (objects.get("a/b"), objects.put("a/b", b""), objects.size("a/b")):
+        with pytest.raises(errors.StoreUnavailable):
+            await call
+    with pytest.raises(errors.StoreUnavailable):
+        Objects.open(tmp_path / "root" / "a" / "b")
+
+
+async def test_unreachable_cloud_is_unavailable(unused_tcp_port: int):
+    """A cloud that does not answer is StoreUnavailable after a few tries."""
+    store = S3Store(
+        "bucket",
+        endpoint=f"http://127.0.0.1:{unused_tcp_port}",
+        client_options={"allow_http": True},
+        skip_signature=True,
+        region="eu-central-1",
+        retry_config=RETRY,
+    )
+    with pytest.raises(errors.StoreUnavailable):
+        await Objects(store).get("a")
+
+
+@pytest.mark.parametrize("url", ["ftp://host/x", "s3://", "nonsense://"])
+def test_unknown_url_is_refused(url: str):
+    """A URL that names no store is refused when the store is opened, by its name."""
+    with pytest.raises(errors.InvalidArgument) as raised:
+        Objects.open(url)
+    assert raised.value.field == "store_url"
+
+
+def _raise(error: Exception) -> Callable[..., object]:
+    def fail(*_args: object, **_options: object) -> object:
+        raise error
+
+    return fail
