@@ -29,8 +29,10 @@ class FakeEngine:
         outputs: Sequence[TensorSpec],
         answer: Callable[[Tensors], Tensors],
         held: Callable[[Tensors], Awaitable[None]] | None = None,
+        precision: str = "fp32",
     ) -> None:
         self.calls = 0
+        self._precision = precision
         self._inputs = tuple(inputs)
         self._outputs = tuple(outputs)
         self._answer = answer
@@ -39,7 +41,7 @@ class FakeEngine:
 
     @property
     def description(self) -> EngineDescription:
-        return EngineDescription("fake", "1", "none", "fp32")
+        return EngineDescription("fake", "1", "none", self._precision)
 
     @property
     def inputs(self) -> Sequence[TensorSpec]:

@@ -1,0 +1,1 @@
+"""Says how likely an image is not safe for work."""

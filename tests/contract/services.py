@@ -1,0 +1,128 @@
+"""What the contract suite must know of each model service: a small adapter for each.
+
+A new model service adds one class here, and its name to `SERVICES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, Protocol
+
+import grpc
+import numpy as np
+
+from services import catalog
+from services.errors import VisionmeshError
+from services.inference.engine import Tensors, TensorSpec
+from services.inference.fake import FakeEngine
+from services.media.formats import MEDIA_TYPES
+from services.media.store import ImageStore
+from services.nsfw.converters import model_response
+from services.nsfw.model import NsfwModel
+from services.nsfw.processing import INPUT, OUTPUT
+from services.nsfw.servicer import NsfwServicer
+from services.results.store import ResultStore
+from services.serving.dataplane import DataPlane
+from services.serving.server import Register
+from services.serving.status import from_status
+from visionmesh.common.v1.image_pb2 import ImageRef
+from visionmesh.common.v1.model_pb2 import Model
+from visionmesh.common.v1.outcome_pb2 import ResultOrigin
+from visionmesh.nsfw.v1 import nsfw_pb2
+from visionmesh.nsfw.v1.nsfw_pb2_grpc import NsfwServiceStub, add_NsfwServiceServicer_to_server
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One outcome as any of the services gives it; `result` is the message's bytes."""
+
+    digest: str
+    model_version: str
+    origin: str
+    size: tuple[int, int]
+    result: bytes | None
+    error: VisionmeshError | None
+
+
+class ModelService(Protocol):
+    """One model service, as the suite drives it."""
+
+    process: ClassVar[catalog.Process]
+    inputs: ClassVar[Sequence[TensorSpec]]
+    outputs: ClassVar[Sequence[TensorSpec]]
+
+    def answer(self, inputs: Tensors) -> Tensors:
+        """Well-formed outputs that differ from image to image."""
+        ...
+
+    def is_dark(self, inputs: Tensors) -> bool:
+        """Whether these inputs are those of a black image."""
+        ...
+
+    def register(
+        self, engine: FakeEngine, images: ImageStore, results: ResultStore
+    ) -> Register: ...
+
+    async def ask(
+        self, channel: grpc.aio.Channel, refs: Sequence[ImageRef], timeout_s: float
+    ) -> list[Answer]: ...
+
+    async def describe(self, channel: grpc.aio.Channel) -> Model: ...
+
+
+def answer_of(outcome: Any) -> Answer:
+    """Every service's outcome message has these fields."""
+    failed = outcome.WhichOneof("outcome") == "error"
+    return Answer(
+        digest=outcome.digest,
+        model_version=outcome.model_version,
+        origin=ResultOrigin.Name(outcome.origin).removeprefix("RESULT_ORIGIN_"),
+        size=(outcome.image_size.width, outcome.image_size.height),
+        result=None if failed else outcome.result.SerializeToString(),
+        error=from_status(outcome.error) if failed else None,
+    )
+
+
+class Nsfw:
+    """The nsfw service."""
+
+    process: ClassVar[catalog.Process] = catalog.BY_NAME["nsfw"]
+    inputs: ClassVar[Sequence[TensorSpec]] = (
+        TensorSpec(INPUT, np.dtype(np.float32), (None, 224, 224, 3)),
+    )
+    outputs: ClassVar[Sequence[TensorSpec]] = (TensorSpec(OUTPUT, np.dtype(np.float32), (None, 2)),)
+
+    def answer(self, inputs: Tensors) -> Tensors:
+        score = np.float32(inputs[INPUT].mean() / 1000 + 0.5)
+        return {OUTPUT: np.array([[1 - score, score]], np.float32)}
+
+    def is_dark(self, inputs: Tensors) -> bool:
+        return bool(inputs[INPUT].mean() < -100)
+
+    def register(self, engine: FakeEngine, images: ImageStore, results: ResultStore) -> Register:
+        model = NsfwModel(engine, "0" * 64)
+        about = model_response(
+            name=model.name,
+            version=model.version,
+            description="A model",
+            labels=model.labels,
+            license="BSD-2-Clause",
+            media_types=MEDIA_TYPES,
+        )
+        servicer = NsfwServicer(DataPlane(model, images, results), about)
+        return partial(add_NsfwServiceServicer_to_server, servicer)
+
+    async def ask(
+        self, channel: grpc.aio.Channel, refs: Sequence[ImageRef], timeout_s: float
+    ) -> list[Answer]:
+        request = nsfw_pb2.ClassifyRequest(images=refs)
+        response = await NsfwServiceStub(channel).Classify(request, timeout=timeout_s)
+        return [answer_of(outcome) for outcome in response.outcomes]
+
+    async def describe(self, channel: grpc.aio.Channel) -> Model:
+        return (await NsfwServiceStub(channel).GetModel(nsfw_pb2.GetModelRequest())).model
+
+
+SERVICES: tuple[type[ModelService], ...] = (Nsfw,)

@@ -1,0 +1,107 @@
+"""A model service behind real gRPC, on a fake engine and a real store, and pictures for it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from io import BytesIO
+from pathlib import Path
+
+import grpc
+from PIL import Image
+
+from services.inference.engine import EngineError, Tensors
+from services.inference.fake import FakeEngine
+from services.media.objects import Objects
+from services.media.store import ImageStore
+from services.results.store import ResultStore
+from services.serving.server import grpc_server
+from services.serving.status import from_rpc_error
+from tests.contract.services import Answer, ModelService
+from visionmesh.common.v1.image_pb2 import ImageRef
+
+
+class World:
+    """A model service behind real gRPC, on a fake engine and a real store in a folder.
+
+    While `hold` is set the engine keeps black images waiting until `release` is; while `fail` is
+    set it fails on them.
+    """
+
+    def __init__(self, service: ModelService, folder: Path, precision: str) -> None:
+        objects = Objects.open(folder)
+        self.service = service
+        self.images = ImageStore(objects)
+        self.results = ResultStore(objects)
+        self.hold = False
+        self.held = asyncio.Event()
+        self.release = asyncio.Event()
+        self.fail = False
+        self.engine = FakeEngine(
+            service.inputs, service.outputs, self._answer, self._wait, precision
+        )
+        self.channel: grpc.aio.Channel
+
+    async def ask(self, *refs: ImageRef, timeout_s: float = 60) -> list[Answer]:
+        """Ask the service over the wire; a failed call is the domain error that it stands for."""
+        try:
+            return await self.service.ask(self.channel, refs, timeout_s)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+
+    async def stored(self, *images: bytes) -> list[ImageRef]:
+        """References to images that have been put into the store."""
+        return [ImageRef(digest=(await self.images.create(image))[0].digest) for image in images]
+
+    def _answer(self, inputs: Tensors) -> Tensors:
+        if self.fail and self.service.is_dark(inputs):
+            raise EngineError("secret: operator Conv_7 ran out of something")
+        return self.service.answer(inputs)
+
+    async def _wait(self, inputs: Tensors) -> None:
+        if self.hold and self.service.is_dark(inputs):
+            self.held.set()
+            await self.release.wait()
+
+
+@asynccontextmanager
+async def world_of(
+    service: ModelService, folder: Path, precision: str = "fp32"
+) -> AsyncIterator[World]:
+    """Start a service over a folder; another one over the same folder is it, started again."""
+    world = World(service, folder, precision)
+    await world.engine.load()
+    register = service.register(world.engine, world.images, world.results)
+    async with (
+        grpc_server(register, service.process.grpc_service or "") as port,
+        grpc.aio.insecure_channel(
+            f"127.0.0.1:{port}", options=(("grpc.max_send_message_length", -1),)
+        ) as channel,
+    ):
+        world.channel = channel
+        yield world
+    await world.engine.close()
+
+
+def picture(number: int, size: tuple[int, int] = (64, 48)) -> bytes:
+    """A bright picture, another one for each number."""
+    colour = (255, 255 - number % 128, 255 - 64 * (number // 128))
+    return _png(Image.new("RGB", size, colour))
+
+
+def black(size: tuple[int, int] = (64, 48)) -> bytes:
+    """The picture that the engine can be told to fail on, or to wait for."""
+    return _png(Image.new("RGB", size))
+
+
+def inline(data: bytes, digest: str = "") -> ImageRef:
+    """A reference that carries its bytes."""
+    return ImageRef(digest=digest or hashlib.sha256(data).hexdigest(), data=data)
+
+
+def _png(image: Image.Image) -> bytes:
+    with BytesIO() as file:
+        image.save(file, "PNG")
+        return file.getvalue()
