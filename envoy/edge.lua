@@ -1,5 +1,6 @@
 -- What the edge does for every request before any other filter, and for every answer after them.
--- MAX_UPLOAD_BYTES is defined above by the template.
+-- The template puts two constants above: MAX_UPLOAD_BYTES, and PROBLEMS, Envoy's own replies as
+-- JSON by their status.
 
 local ZERO_TRACE = string.rep("0", 32)
 local ZERO_SPAN = string.rep("0", 16)
@@ -66,15 +67,38 @@ function envoy_on_request(handle)
   end
 end
 
+-- Gives an answer the body of a problem that names the trace.
+local function write_problem(handle, problem, trace_id)
+  local headers = handle:headers()
+  headers:replace("content-type", "application/problem+json")
+  headers:replace("cache-control", "no-store")
+  local body = handle:body()
+  if body then
+    local named = '{"traceId":"' .. trace_id .. '",' .. problem:sub(2)
+    headers:replace("content-length", tostring(body:setBytes(named)))
+  end
+end
+
 function envoy_on_response(handle)
   local headers = handle:headers()
-  headers:remove("x-envoy-upstream-service-time")
+  local problem = PROBLEMS[tonumber(headers:get(":status"))]
   local ours = handle:streamInfo():dynamicMetadata():get("visionmesh")
+  headers:remove("x-envoy-upstream-service-time")
   if ours then
     headers:replace("x-trace-id", ours["trace_id"])
+    -- The origin could not be asked on behalf of the cache: Envoy says so in words of its own,
+    -- past local_reply_config.
+    local media_type = headers:get("content-type")
+    if problem and media_type and media_type:find("text/plain", 1, true) == 1 then
+      write_problem(handle, problem, ours["trace_id"])
+    end
     return
   end
-  -- Refused before it was a request: Envoy's own reply brings a fresh id, still with dashes.
-  local id = headers:get("x-trace-id")
-  if id then headers:replace("x-trace-id", (id:gsub("-", ""))) end
+  -- Refused before it was a request: local_reply_config brings a fresh id, still with dashes.
+  local trace_id = headers:get("x-trace-id")
+  if problem and trace_id then
+    trace_id = trace_id:gsub("-", "")
+    headers:replace("x-trace-id", trace_id)
+    write_problem(handle, problem, trace_id)
+  end
 end

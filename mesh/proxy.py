@@ -70,8 +70,9 @@ class ProxySettings:
     buffer_bytes: int = MIB // 4
     """What one connection may have on its way through the edge before its sender must wait."""
     mesh_window_bytes: int = 4 * MIB
-    keepalive_interval_s: float = 10.0
-    keepalive_timeout_s: float = 5.0
+    keepalive_interval_s: float = 2.0
+    """How often the peer of a gRPC connection is pinged, which servers must allow."""
+    keepalive_timeout_s: float = 2.0
     connect_timeout_s: float = 0.5
     request_headers_timeout_s: float = 10.0
     request_timeout_s: float = 60.0
@@ -116,8 +117,18 @@ class Problem:
         return self.status.phrase
 
     @property
-    def type(self) -> str:
-        return "about:blank"
+    def members(self) -> dict[str, str | int]:
+        """The problem (RFC 9457) without its trace id."""
+        return {
+            "type": "about:blank",
+            "title": self.title,
+            "status": int(self.status),
+            "detail": self.detail,
+        }
+
+    @property
+    def json(self) -> str:
+        return json.dumps(self.members)
 
 
 PROBLEMS: Final = (

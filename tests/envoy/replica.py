@@ -15,7 +15,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from services.catalog import PROCESSES
-from services.limits import MAX_MESSAGE_BYTES
+from services.serving.server import OPTIONS
 
 SERVICES = [process.grpc_service for process in PROCESSES if process.grpc_service]
 
@@ -66,8 +66,7 @@ class _AnyMethod(grpc.GenericRpcHandler):
 @asynccontextmanager
 async def serving(name: str) -> AsyncIterator[Replica]:
     """A replica on a free port, healthy."""
-    limit = ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)
-    server = grpc.aio.server(options=[limit])
+    server = grpc.aio.server(options=OPTIONS)
     replica = Replica(name, server)
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
