@@ -30,7 +30,7 @@ OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     # A port that is taken must be an error, not a second server that gets half of the calls.
     ("grpc.so_reuseport", 0),
     # Envoy keeps its connections alive with pings; the default refuses frequent ones.
-    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
     ("grpc.keepalive_permit_without_calls", 1),
 )
 
