@@ -29,16 +29,26 @@ def healthy_ports(admin_port: int) -> dict[str, set[int]]:
     return found
 
 
+def reopen_logs(admin_port: int) -> None:
+    """Let Envoy open its access log anew, after it was moved aside. Raises OSError."""
+    _ask(admin_port, "POST", "/reopen_logs")
+
+
 def _clusters(admin_port: int) -> list[dict[str, Any]]:
+    answer = _ask(admin_port, "GET", "/clusters?format=json")
+    statuses: list[dict[str, Any]] = json.loads(answer)["cluster_statuses"]
+    return statuses
+
+
+def _ask(admin_port: int, method: str, path: str) -> bytes:
     connection = http.client.HTTPConnection(HOST, admin_port, timeout=TIMEOUT_S)
     try:
-        connection.request("GET", "/clusters?format=json")
-        statuses: list[dict[str, Any]] = json.load(connection.getresponse())["cluster_statuses"]
+        connection.request(method, path)
+        return connection.getresponse().read()
     except http.client.HTTPException as error:
         raise OSError(f"no valid answer from Envoy: {error!r}") from error
     finally:
         connection.close()
-    return statuses
 
 
 def _healthy(status: dict[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from dataclasses import dataclass
 from typing import Protocol
@@ -37,7 +38,7 @@ class HttpProbe:
         except TimeoutError:
             raise Unhealthy(f"no answer within {timeout_s:g} s") from None
         except OSError as error:
-            raise Unhealthy(error.strerror or str(error)) from None
+            raise Unhealthy(_why(error)) from None
 
     async def _get(self) -> float:
         reader, writer = await asyncio.open_connection(self.host, self.port)
@@ -99,6 +100,11 @@ class TcpProbe:
         except TimeoutError:
             raise Unhealthy(f"no connection within {timeout_s:g} s") from None
         except OSError as error:
-            raise Unhealthy(error.strerror or str(error)) from None
+            raise Unhealthy(_why(error)) from None
         writer.close()
         return time.perf_counter() - started
+
+
+def _why(error: OSError) -> str:
+    # asyncio's own text names the address, which whoever asks knows.
+    return os.strerror(error.errno).lower() if error.errno else str(error)

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version as package_version
 from typing import Final
 
+from mesh.child import State
 from mesh.errors import NotRunning
 from mesh.health import Probe, TcpProbe, Unhealthy
 from mesh.ports import HOST, max_replicas
 from mesh.programs import ENVOY, envoy_probe, probe_of
 from mesh.state import DataDir, RunningProcess
-from mesh.supervisor import State
 from services.catalog import ADMIN_OFFSET, BY_NAME, MESH_OFFSET, PROCESSES
 from services.errors import VisionmeshError
 
@@ -91,9 +91,13 @@ async def inspect(data: DataDir, port: int | None) -> Inspection:
 
 
 async def _inspect(port: int, seats: list[_Seat], code_version: str | None) -> Inspection:
-    # Health first: a call to the model at the same time would be measured with it.
-    rows = await asyncio.gather(*(_row(seat) for seat in seats))
     versions = await _versions(port)
+    answers = await asyncio.gather(*(_ask(seat.probe) for seat in seats))
+    for index, seat in enumerate(seats):
+        if isinstance(answers[index], float):
+            # Once more, one after the other: at the same time they measure each other.
+            answers[index] = await _ask(seat.probe)
+    rows = [_row(seat, answer) for seat, answer in zip(seats, answers, strict=True)]
     return Inspection(
         url=f"http://{HOST}:{port}",
         processes=tuple(
@@ -102,25 +106,31 @@ async def _inspect(port: int, seats: list[_Seat], code_version: str | None) -> I
     )
 
 
-async def _row(seat: _Seat) -> Row:
-    launched = seat.launched
-    latency_ms: float | None = None
+async def _ask(probe: Probe) -> float | str:
+    """Milliseconds that a health check takes, or what is wrong."""
     try:
-        latency_ms = 1000 * await seat.probe.check(TIMEOUT_S)
-        health = "healthy"
+        return 1000 * await probe.check(TIMEOUT_S)
     except Unhealthy as error:
-        health = str(error).lower()
-        if launched and launched.state == State.WAITING:
-            health = f"{launched.reason}, restarting"
+        return str(error)
+
+
+def _row(seat: _Seat, answer: float | str) -> Row:
+    launched = seat.launched
+    healthy = isinstance(answer, float)
+    health = "healthy" if isinstance(answer, float) else answer
+    if launched and not healthy and launched.state == State.STARTING:
+        health = "starting"
+    if launched and not healthy and launched.state == State.WAITING:
+        health = f"{launched.reason}, restarting"
     return Row(
         process=seat.name,
         replica=seat.replica,
         port=seat.port,
         pid=launched.pid if launched else None,
         version=None,
-        healthy=latency_ms is not None,
+        healthy=healthy,
         health=health,
-        latency_ms=latency_ms,
+        latency_ms=answer if isinstance(answer, float) else None,
         uptime_s=time.time() - launched.started_at if launched and launched.started_at else None,
         restarts=launched.restarts if launched else None,
     )

@@ -9,18 +9,19 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final, TextIO
 
 from mesh import admin, ports, proxy
+from mesh.child import Child, Pace, State
 from mesh.errors import MeshError, StartFailed
 from mesh.health import HttpProbe, Unhealthy
-from mesh.logs import MeshLog, Style
+from mesh.logs import MAX_FILE_BYTES, MeshLog, Style
 from mesh.ports import HOST
-from mesh.programs import ENVOY, MeshOptions, envoy_program, proxy_settings, service_programs
+from mesh.programs import MeshOptions, envoy_program, proxy_settings, service_programs
 from mesh.state import DataDir, Run, RunningProcess
-from mesh.supervisor import Child, Pace, State, Supervisor
+from mesh.supervisor import Supervisor
 from mesh.version import version
 from services.catalog import PROCESSES
 
@@ -28,7 +29,8 @@ GRACE_S: Final = 3.0
 """How long each tier of processes may take to finish what it has begun."""
 
 START_TIMEOUT_S: Final = 60.0
-POLL_S: Final = 0.02
+POLL_S: Final = 0.05
+TIDY_INTERVAL_S: Final = 10.0
 
 
 class Mesh:
@@ -49,12 +51,10 @@ class Mesh:
         self.edge_url = f"http://{HOST}:{options.port}"
         self.mesh_address = options.mesh_address
         self.admin_url = f"http://{HOST}:{options.admin_port}"
-        labels = [
-            name if count == 1 else f"{name}.{replica}"
-            for name, count in self.replicas.items()
-            for replica in range(count)
-        ]
-        self._log = MeshLog(self.data.logs, stream, style or Style(), [*labels, ENVOY])
+        self._programs = [*service_programs(options, self.data, self.replicas)]
+        self._programs.append(envoy_program(options, self.data))
+        titles = [program.title for program in self._programs]
+        self._log = MeshLog(self.data.logs, stream, style or Style(), titles)
         self._pace = pace
         self._version = version()
         self._started_at = 0.0
@@ -72,16 +72,16 @@ class Mesh:
             ports.check_free(self.options.port, self.replicas)
             self._prepare_envoy()
             self._started_at = time.time()
-            programs = [
-                *service_programs(self.options, self.data, self.replicas),
-                envoy_program(self.options, self.data),
-            ]
-            supervisor = Supervisor(programs, self._log, pace=self._pace, on_change=self._on_change)
+            supervisor = Supervisor(
+                self._programs, self._log, pace=self._pace, on_change=self._on_change
+            )
             self._supervisor = supervisor
             supervisor.start()
+            tidying = asyncio.create_task(self._keep_access_log_short())
             try:
                 yield
             finally:
+                tidying.cancel()
                 await supervisor.stop(GRACE_S)
                 self._log.close()
 
@@ -90,9 +90,9 @@ class Mesh:
 
         Raises StartFailed.
         """
+        await self._running().wait_healthy(timeout_s)
         try:
             async with asyncio.timeout(timeout_s):
-                await self._running().wait_healthy(timeout_s)
                 await self._wait_routed()
                 await self._wait_edge()
         except TimeoutError:
@@ -139,7 +139,8 @@ class Mesh:
 
     def kill(self) -> None:
         """End all processes at once, without grace."""
-        self._running().kill()
+        if self._supervisor is not None:
+            self._supervisor.kill()
 
     def _prepare_envoy(self) -> None:
         """Envoy's configuration, checked by Envoy, and no replica yet in the files it watches."""
@@ -202,6 +203,16 @@ class Mesh:
                 await asyncio.sleep(POLL_S)
             else:
                 return
+
+    async def _keep_access_log_short(self) -> None:
+        """Move Envoy's access log aside when it is large, as the processes' files are."""
+        log = proxy_settings(self.options, self.data).access_log
+        while True:
+            await asyncio.sleep(TIDY_INTERVAL_S)
+            with suppress(OSError):
+                if log.stat().st_size > MAX_FILE_BYTES:
+                    log.replace(log.with_suffix(".log.1"))
+                    await asyncio.to_thread(admin.reopen_logs, self.options.admin_port)
 
     def _child(self, name: str, replica: int) -> Child:
         for child in self._running().children:

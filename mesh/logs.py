@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final, TextIO
 
-from mesh.supervisor import Program
+from mesh.child import Program
 
 LAUNCHER: Final = "visionmesh"
 MAX_FILE_BYTES: Final = 10_000_000
@@ -37,22 +37,22 @@ class Style:
 class MeshLog:
     """Takes the lines of all processes and the events of the supervisor.
 
-    `stream` is None when only the files are wanted. `names` are the labels that may come, `nsfw` or
-    `nsfw.1`, for aligned prefixes and steady colours.
+    `stream` is None when only the files are wanted. `titles` are those of the programs whose lines
+    may come, for aligned prefixes and steady colours.
     """
 
     directory: Path
     stream: TextIO | None = None
     style: Style = field(default_factory=Style)
-    names: Iterable[str] = ()
+    titles: Iterable[str] = ()
     max_file_bytes: int = MAX_FILE_BYTES
 
     def __post_init__(self) -> None:
-        names = [LAUNCHER, *self.names]
-        width = max(map(len, names))
+        titles = [LAUNCHER, *self.titles]
+        width = max(map(len, titles))
         self._prefixes = {
-            name: self._prefix(name.ljust(width), COLOURS[index % len(COLOURS)])
-            for index, name in enumerate(names)
+            title: self._prefix(title.ljust(width), COLOURS[index % len(COLOURS)])
+            for index, title in enumerate(titles)
         }
         self._files: dict[str, _RotatingFile] = {}
 
@@ -73,7 +73,7 @@ class MeshLog:
         if self.style.as_json:
             self._print(_as_json(text, program) + "\n" for text in texts if text)
         else:
-            prefix = self._prefixes.get(label) or self._prefixes.get(program.name, f"{label} │ ")
+            prefix = self._prefixes.get(program.title, f"{program.title} │ ")
             self._print(f"{prefix}{text}\n" for text in texts)
 
     def event(self, level: str, message: str, **fields: object) -> None:
@@ -91,8 +91,8 @@ class MeshLog:
         for file in self._files.values():
             file.close()
 
-    def _prefix(self, name: str, colour: int) -> str:
-        return f"\x1b[{colour}m{name} │\x1b[0m " if self.style.colour else f"{name} │ "
+    def _prefix(self, title: str, colour: int) -> str:
+        return f"\x1b[{colour}m{title} │\x1b[0m " if self.style.colour else f"{title} │ "
 
     def _print(self, texts: Iterable[str]) -> None:
         if self.stream is None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from mesh.errors import InvalidOption
 from mesh.sources import Source
 from services.client.mesh import MeshClient
 from services.errors import InvalidArgument, PolicyNotFound, VisionmeshError
@@ -49,8 +50,8 @@ async def moderate(
 ) -> AsyncGenerator[Row, None]:
     """One row for each source, in their order; up to `concurrency` images are on their way.
 
-    Raises PolicyNotFound and InvalidArgument when the policy cannot be asked for: no image of them
-    would get a verdict. Everything else that goes wrong is the row of one image.
+    Raises InvalidOption when there is no such policy: none of them would get a verdict. Everything
+    else that goes wrong is the row of one image.
     """
     slots = asyncio.Semaphore(concurrency)
     tasks: deque[asyncio.Task[Row]] = deque()
@@ -83,7 +84,7 @@ async def _row(client: MeshClient, source: Source, policy: str, slots: asyncio.S
             verdict = outcome.verdict
         except VisionmeshError as error:
             if isinstance(error, PolicyNotFound) or _about_policy(error):
-                raise
+                raise InvalidOption(f"--policy {policy}: {error.message}") from error
             failure = error
         duration_ms = 1000 * (time.perf_counter() - started)
         return Row(source.label, digest, duration_ms, tracing.trace_id(), verdict, failure)

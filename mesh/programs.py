@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from mesh import proxy, state
+from mesh.child import Program
 from mesh.health import GrpcProbe, HttpProbe, Probe
 from mesh.ports import HOST
-from mesh.supervisor import Program
 from services.catalog import ADMIN_OFFSET, DEFAULT_PORT, MESH_OFFSET, PROCESSES, Process
 
 ENVOY: Final = "envoy"
@@ -61,6 +61,7 @@ def service_programs(
         Program(
             name=process.name,
             replica=replica,
+            replicas=replicas[process.name],
             # -P: what the current directory happens to hold is not the mesh's.
             argv=(sys.executable, "-P", "-m", process.module),
             env=_environment(options, data, process.port(options.port, replica)),

@@ -17,7 +17,7 @@ NSFW = toy("nsfw")
 def test_lines_have_their_process_in_front(tmp_path):
     """Off a terminal every line has its process's name in front, aligned, without colours."""
     stream = io.StringIO()
-    with closing(MeshLog(tmp_path, stream, names=["nsfw", "moderation"])) as log:
+    with closing(MeshLog(tmp_path, stream, titles=["nsfw", "moderation"])) as log:
         log.lines(NSFW, [b"one", b"two \xff\r"])
     assert stream.getvalue() == "nsfw       │ one\nnsfw       │ two �\n"
 
@@ -26,7 +26,7 @@ def test_processes_have_colours_of_their_own(tmp_path):
     """On a terminal two processes have their names in different colours, and lines in none."""
     stream = io.StringIO()
     style = Style(colour=True)
-    with closing(MeshLog(tmp_path, stream, style, names=["nsfw", "rest"])) as log:
+    with closing(MeshLog(tmp_path, stream, style, titles=["nsfw", "rest"])) as log:
         log.lines(NSFW, [b"one"])
         log.lines(toy("rest"), [b"two"])
     one, two = stream.getvalue().splitlines()
@@ -39,7 +39,7 @@ def test_json_lines_are_objects_that_name_their_process(tmp_path):
     """As JSON a line that is an object keeps its fields; any other becomes an event."""
     stream = io.StringIO()
     written = [b'{"event": "serving", "level": "info", "trace_id": "ab"}', b"plain", b"[1]"]
-    with closing(MeshLog(tmp_path, stream, Style(as_json=True), names=["nsfw"])) as log:
+    with closing(MeshLog(tmp_path, stream, Style(as_json=True), titles=["nsfw"])) as log:
         log.lines(NSFW, written)
         log.event("warning", "nsfw died", process="nsfw", replica=0)
     serving, plain, array, died = map(json.loads, stream.getvalue().splitlines())

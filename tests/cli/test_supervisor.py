@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from mesh.child import Pace, State
 from mesh.errors import StartFailed
-from mesh.supervisor import Pace, State
 from tests.cli.toys import (
     PATIENCE_S,
     QUICK,

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import psutil
 
+from mesh.child import Child, Pace, Program, State
 from mesh.health import HttpProbe
-from mesh.supervisor import Child, Pace, Program, State, Supervisor
+from mesh.supervisor import Supervisor
 
 TOY = Path(__file__).with_name("toy.py")
 
