@@ -224,7 +224,7 @@ async def internal_headers(edge: Edge) -> None:
 async def announced_upload(edge: Edge) -> None:
     path = fresh("/v1/images")
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {MAX_UPLOAD_BYTES + 1}\r\n\r\n"
-    answer = await edge.exchange(head.encode())
+    answer = await edge.reply(head.encode())
     assert answer.startswith(b"HTTP/1.1 413")
     assert not edge.origin.of(path)
 
@@ -243,15 +243,15 @@ async def chunked_upload(edge: Edge) -> None:
 
 async def slow_body(edge: Edge) -> None:
     head = b"POST /v1/images HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nslow"
-    assert (await edge.exchange(head)).startswith(b"HTTP/1.1 408")
+    assert (await edge.reply(head)).startswith(b"HTTP/1.1 408")
 
 
 async def slow_headers(edge: Edge) -> None:
-    assert b" 408 " in (await edge.exchange(b"GET /v1/text HTTP/1.1\r\nHos")).split(b"\r\n")[0]
+    assert b" 408 " in (await edge.reply(b"GET /v1/text HTTP/1.1\r\nHos")).split(b"\r\n")[0]
 
 
 async def idle_connection(edge: Edge) -> None:
-    answer = await edge.exchange(b"GET /v1/text HTTP/1.1\r\nHost: x\r\n\r\n")
+    answer = await edge.until_closed(b"GET /v1/text HTTP/1.1\r\nHost: x\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 200")
 
 
@@ -286,10 +286,10 @@ async def connection_limit(edge: Edge) -> None:
         for _ in range(3):
             await stack.enter_async_context(edge.connection())
         await edge.envoy.until_stat("http.edge.downstream_cx_active", lambda count: count == 3)
-        assert await edge.exchange(request) == b""
+        assert await edge.reply(request) == b""
 
     async def admitted() -> bool:
-        return (await edge.exchange(request)).startswith(b"HTTP/1.1 200")
+        return (await edge.reply(request)).startswith(b"HTTP/1.1 200")
 
     await until(admitted, "a place for a new connection")
 
@@ -305,7 +305,7 @@ async def problems(edge: Edge) -> None:
 async def normal_path(edge: Edge) -> None:
     key = uuid.uuid4().hex
     head = f"GET /v1/a/../{key} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    await edge.exchange(head.encode())
+    await edge.reply(head.encode())
     assert edge.origin.of(key)[0].target == f"/v1/{key}"
 
 
@@ -318,7 +318,7 @@ async def merged_slashes(edge: Edge) -> None:
 async def escaped_slash(edge: Edge) -> None:
     key = uuid.uuid4().hex
     head = f"GET /v1/a%2F{key} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    assert (await edge.exchange(head.encode())).startswith(b"HTTP/1.1 400")
+    assert (await edge.reply(head.encode())).startswith(b"HTTP/1.1 400")
     assert not edge.origin.of(key)
 
 

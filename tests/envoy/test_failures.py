@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from grpc import StatusCode
 
 from mesh.proxy import write_endpoints
 from tests.envoy.test_mesh import DIGESTS, without_cluster_part
-from tests.envoy.world import HOST, Feature, Mesh, mesh_world
+from tests.envoy.world import HOST, Mesh, mesh_world
 from tests.support.envoy import Config, patience_s, until
 
 QUICK: dict[str, Any] = {
@@ -27,22 +29,46 @@ QUICK: dict[str, Any] = {
 }
 
 
-@asynccontextmanager
-async def only_replica(mesh: Mesh) -> AsyncIterator[asyncio.subprocess.Process]:
-    """One replica of nsfw, in a process of its own, healthy."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.envoy.replica", stdout=asyncio.subprocess.PIPE
-    )
-    try:
-        assert process.stdout
-        port = int(await process.stdout.readline())
-        write_endpoints(mesh.envoy.settings.endpoints_dir, "nsfw", [(HOST, port)])
-        await healthy(mesh, 1)
+@dataclass
+class Process:
+    """A replica in a process of its own."""
+
+    port: int
+    popen: subprocess.Popen[str]
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Neither answers nor hangs up while the block runs."""
+        self.popen.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.popen.send_signal(signal.SIGCONT)
+
+
+@contextmanager
+def started() -> Iterator[Process]:
+    command = [sys.executable, "-m", "tests.envoy.replica"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as popen:
+        assert popen.stdout
+        try:
+            yield Process(int(popen.stdout.readline()), popen)
+        finally:
+            popen.kill()
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[Process]:
+    """One replica for every test that leaves it alive."""
+    with started() as process:
         yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+
+
+async def publish(mesh: Mesh, *ports: int) -> None:
+    """Make these the replicas of nsfw, and wait until they are healthy."""
+    addresses = [(HOST, port) for port in ports]
+    write_endpoints(mesh.envoy.settings.endpoints_dir, "nsfw", addresses)
+    await healthy(mesh, len(ports))
 
 
 async def healthy(mesh: Mesh, count: int) -> None:
@@ -59,22 +85,19 @@ async def prompt_code(mesh: Mesh, **arguments: str) -> StatusCode:
         raise AssertionError("a call that waits for its deadline") from None
 
 
-async def stopped_is_unavailable(mesh: Mesh) -> None:
-    async with only_replica(mesh) as process:
-        assert await mesh.call() == "process"
-        process.send_signal(signal.SIGSTOP)
+async def stopped_is_unavailable(mesh: Mesh, process: Process) -> None:
+    assert await mesh.call() == "process"
+    with process.stopped():
         await healthy(mesh, 0)
         assert await prompt_code(mesh) is StatusCode.UNAVAILABLE
         assert await prompt_code(mesh, digest=DIGESTS[0]) is StatusCode.UNAVAILABLE
-        process.send_signal(signal.SIGCONT)
-        await healthy(mesh, 1)
-        assert await mesh.call() == "process"
+    await healthy(mesh, 1)
+    assert await mesh.call() == "process"
 
 
-async def calls_in_flight_end(mesh: Mesh) -> None:
-    async with only_replica(mesh) as process:
-        await mesh.call()
-        process.send_signal(signal.SIGSTOP)
+async def calls_in_flight_end(mesh: Mesh, process: Process) -> None:
+    await mesh.call()
+    with process.stopped():
         assert await prompt_code(mesh) is StatusCode.UNAVAILABLE
 
 
@@ -90,60 +113,65 @@ def without_upstream_pings(config: Config) -> None:
         http2.pop("connection_keepalive", None)
 
 
+@dataclass(frozen=True)
+class Resilience:
+    """A feature as in the other files, whose check has a process to stop."""
+
+    name: str
+    check: Callable[[Mesh, Process], Awaitable[None]]
+    remove: Callable[[Config], None]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 FEATURES = [
-    Feature("health check", stopped_is_unavailable, without_cluster_part("health_checks"), QUICK),
-    Feature("no panic", stopped_is_unavailable, without_panic_threshold, QUICK),
-    Feature("calls in flight", calls_in_flight_end, without_upstream_pings, QUICK),
+    Resilience("health check", stopped_is_unavailable, without_cluster_part("health_checks")),
+    Resilience("no panic", stopped_is_unavailable, without_panic_threshold),
+    Resilience("calls in flight", calls_in_flight_end, without_upstream_pings),
 ]
 
 
 @pytest.mark.parametrize("feature", FEATURES, ids=str)
-async def test_feature(feature: Feature, tmp_path: Path):
+async def test_feature(feature: Resilience, process: Process, tmp_path: Path):
     """Calls to the only replica, stopped, end as unavailable, and work once it goes on."""
-    async with mesh_world(tmp_path, **feature.settings) as mesh:
-        await feature.check(mesh)
+    async with mesh_world(tmp_path, **QUICK) as mesh:
+        await publish(mesh, process.port)
+        await feature.check(mesh, process)
 
 
 @pytest.mark.parametrize("feature", FEATURES, ids=str)
-async def test_without_feature(feature: Feature, tmp_path: Path):
+async def test_without_feature(feature: Resilience, process: Process, tmp_path: Path):
     """Calls wait for their deadlines when exactly this feature is taken out."""
-    async with mesh_world(tmp_path, without=feature.remove, **feature.settings) as mesh:
+    async with mesh_world(tmp_path, without=feature.remove, **QUICK) as mesh:
+        await publish(mesh, process.port)
         patience_s.set(3.0)
         with pytest.raises(AssertionError):
-            await feature.check(mesh)
+            await feature.check(mesh, process)
 
 
 async def test_a_killed_replica_is_unavailable_at_once(tmp_path: Path):
     """Calls to the only replica, killed, fail without waiting for a health check."""
     settings = {**QUICK, "health_interval_s": 60.0}
-    async with mesh_world(tmp_path, **settings) as mesh, only_replica(mesh) as process:
-        assert await mesh.call() == "process"
-        process.kill()
-        await process.wait()
-        assert await prompt_code(mesh) is StatusCode.UNAVAILABLE
-        assert await mesh.envoy.stat("cluster.nsfw.membership_healthy") == 1
+    with started() as process:
+        async with mesh_world(tmp_path, **settings) as mesh:
+            await publish(mesh, process.port)
+            assert await mesh.call() == "process"
+            process.popen.kill()
+            process.popen.wait()
+            assert await prompt_code(mesh) is StatusCode.UNAVAILABLE
+            assert await mesh.envoy.stat("cluster.nsfw.membership_healthy") == 1
 
 
-async def test_a_stopped_replica_costs_no_call(tmp_path: Path):
+async def test_a_stopped_replica_costs_no_call(process: Process, tmp_path: Path):
     """With a second replica, calls that wait for a stopped one are answered by the other."""
-    settings = {**QUICK, "replicas": 1}
-    async with mesh_world(tmp_path, **settings) as mesh, only_replica(mesh) as process:
-        port = await _port(mesh)
-        both = [(HOST, mesh.replicas[0].port), (HOST, port)]
-        write_endpoints(mesh.envoy.settings.endpoints_dir, "nsfw", both)
-        await healthy(mesh, 2)
+    async with mesh_world(tmp_path, **{**QUICK, "replicas": 1}) as mesh:
+        await publish(mesh, mesh.replicas[0].port, process.port)
 
         async def reached() -> bool:
             return await mesh.call() == "process"
 
         await until(reached, "a call to the process")
-        process.send_signal(signal.SIGSTOP)
-        codes = await asyncio.gather(*(mesh.code() for _ in range(20)))
+        with process.stopped():
+            codes = await asyncio.gather(*(mesh.code() for _ in range(20)))
         assert set(codes) == {StatusCode.OK}
-
-
-async def _port(mesh: Mesh) -> int:
-    hosts = (await mesh.envoy.admin("/clusters?format=json"))["cluster_statuses"]
-    cluster = next(entry for entry in hosts if entry["name"] == "nsfw")
-    port: int = cluster["host_statuses"][0]["address"]["socket_address"]["port_value"]
-    return port

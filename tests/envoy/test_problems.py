@@ -104,7 +104,7 @@ EARLY = {
 async def test_reply_before_there_is_a_request(status: int, tmp_path: Path):
     """What never was a request gets a problem too, with a trace id of its own."""
     async with edge_world(tmp_path, request_headers_timeout_s=0.3) as edge:
-        answer = await edge.exchange(EARLY[status])
+        answer = await edge.reply(EARLY[status])
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(f"HTTP/1.1 {status}".encode())
     assert b"content-type: application/problem+json" in head.lower()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -89,16 +90,29 @@ class Edge:
             with suppress(ConnectionError):
                 await writer.wait_closed()
 
-    async def exchange(self, data: bytes) -> bytes:
-        """What comes back for `data` until Envoy hangs up; AssertionError when it never does."""
-        async with self.connection(data) as reader:
+    async def reply(self, data: bytes) -> bytes:
+        """The head and body that come back for `data`; nothing when Envoy hangs up instead."""
+        async with self.connection(data) as reader, _patience("no reply"):
             try:
-                async with asyncio.timeout(envoy.patience_s.get()):
-                    return await reader.read()
-            except TimeoutError:
-                raise AssertionError("Envoy kept the connection open") from None
-            except ConnectionError:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+                return head + await reader.readexactly(int(length[1]) if length else 0)
+            except (asyncio.IncompleteReadError, ConnectionError):
                 return b""
+
+    async def until_closed(self, data: bytes) -> bytes:
+        """What comes back for `data` until Envoy hangs up; AssertionError when it does not."""
+        async with self.connection(data) as reader, _patience("Envoy kept the connection open"):
+            return await reader.read()
+
+
+@asynccontextmanager
+async def _patience(complaint: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(envoy.patience_s.get()):
+            yield
+    except TimeoutError:
+        raise AssertionError(complaint) from None
 
 
 @asynccontextmanager

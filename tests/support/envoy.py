@@ -94,9 +94,9 @@ async def running(
     config_path = directory / "envoy.yaml"
     proxy.write_config(config_path, settings)
     if without:
-        config = yaml.safe_load(config_path.read_text())
+        config = yaml.load(config_path.read_text(), Loader=yaml.CSafeLoader)
         without(config)
-        config_path.write_text(yaml.safe_dump(config))
+        config_path.write_text(json.dumps(config))
     address_path = directory / "admin.address"
     address_path.unlink(missing_ok=True)
     log_path = directory / "envoy.log"
