@@ -1,7 +1,7 @@
 """EXIF orientation: reading the one tag that changes pixels, and turning them upright.
 
-The tag is read here and not by Pillow, whose reader keeps a copy of every tag's value: entries that
-all point at the same bytes make gigabytes out of a small file.
+The tag is read here and not by Pillow, which copies the value of every tag to find one: entries
+that all point at the same bytes are multiplied, in older versions without a bound.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -14,7 +15,6 @@ import pytest
 from obstore.store import MemoryStore, S3Store
 
 from services import errors
-from services.media import folder as folder_module
 from services.media.folder import Folder, WouldBlock
 from services.media.objects import RETRY, Objects
 
@@ -37,7 +37,7 @@ class SyncSpy:
         self.files: list[Path] = []
         self.folders: list[Path] = []
         self._fsync = os.fsync
-        monkeypatch.setattr(folder_module.os, "fsync", self)
+        monkeypatch.setattr(os, "fsync", self)
 
     def __call__(self, descriptor: int) -> None:
         path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
@@ -140,7 +140,7 @@ async def test_cold_file_is_read_by_a_thread(tmp_path: Path, monkeypatch: pytest
     """What is not in the page cache is not waited for on the event loop, and arrives."""
     objects = Objects.open(tmp_path)
     await objects.put("a", b"cold" * 1000)
-    monkeypatch.setattr(folder_module.os, "preadv", _raise(BlockingIOError()))
+    monkeypatch.setattr(os, "preadv", _raise(BlockingIOError()))
     with pytest.raises(WouldBlock):
         Folder(tmp_path).read_cached("a")
     assert await objects.get("a") == b"cold" * 1000
@@ -150,10 +150,10 @@ async def test_file_system_without_the_flag(tmp_path: Path, monkeypatch: pytest.
     """Where reading without waiting is unknown, threads read, and the flag is not tried again."""
     objects = Objects.open(tmp_path)
     await objects.put("a", b"data")
-    unknown = OSError(folder_module.errno.EOPNOTSUPP, "unknown flag")
-    monkeypatch.setattr(folder_module.os, "preadv", _raise(unknown))
+    unknown = OSError(errno.EOPNOTSUPP, "unknown flag")
+    monkeypatch.setattr(os, "preadv", _raise(unknown))
     assert await objects.get("a") == b"data"
-    monkeypatch.setattr(folder_module.os, "preadv", _raise(AssertionError("tried again")))
+    monkeypatch.setattr(os, "preadv", _raise(AssertionError("tried again")))
     assert await objects.get("a") == b"data"
 
 

@@ -27,7 +27,8 @@ def picture(width: int, height: int, seed: int = 0) -> NDArray[np.uint8]:
     for channel, base in enumerate(rng.integers(60, 130, 3)):
         canvas[..., channel] = int(base) + (ramp if channel != 2 else 90 - ramp)
     for octave in range(2, 9):
-        rows, columns = min(height, 2**octave), min(width, 2**octave)
+        # No detail below four pixels, as behind a lens; noise of single pixels is no photo.
+        rows, columns = (min(-(-side // 4), 2**octave) for side in (height, width))
         noise = rng.integers(0, 256, (rows, columns, 3), np.uint8)
         smooth = Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
         canvas += (np.asarray(smooth).astype(np.int16) - 128) // octave

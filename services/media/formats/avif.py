@@ -43,8 +43,8 @@ def decode(
 def _without_exif(data: bytes) -> bytes:
     """The same file with its EXIF items renamed, so that nobody reads them; sizes are checked.
 
-    Pillow parses EXIF when it opens a file, without a bound. It turns nothing here: in AVIF only
-    `irot` and `imir` do.
+    Pillow parses all EXIF when it opens a file (see `orientation`). It turns nothing here: in AVIF
+    only `irot` and `imir` do.
     """
     patched = bytearray(data)
     try:
