@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from obstore.store import MemoryStore, S3Store
 from services import errors
 from services.media.folder import Folder, WouldBlock
 from services.media.objects import RETRY, Objects
+from tests.media.sync_spy import SyncSpy
 
 KINDS: dict[str, Callable[[Path], Objects]] = {
     "folder": lambda path: Objects.open(path / "a" / "b"),
@@ -28,22 +28,6 @@ KINDS: dict[str, Callable[[Path], Objects]] = {
 @pytest.fixture(params=KINDS)
 def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
     return KINDS[request.param](tmp_path)
-
-
-class SyncSpy:
-    """Remembers what was synced, and calls the real fsync."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.files: list[Path] = []
-        self.folders: list[Path] = []
-        self._fsync = os.fsync
-        monkeypatch.setattr(os, "fsync", self)
-
-    def __call__(self, descriptor: int) -> None:
-        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
-        kind = os.fstat(descriptor).st_mode
-        (self.folders if stat.S_ISDIR(kind) else self.files).append(path)
-        self._fsync(descriptor)
 
 
 @pytest.mark.parametrize("durable", [False, True])

@@ -1,0 +1,360 @@
+"""The image store: same bytes, same id, and never an id that does not last."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from services import errors
+from services.media import record as record_module
+from services.media import store as store_module
+from services.media.info import ImageInfo
+from services.media.objects import Objects
+from services.media.record import ImageRecord
+from services.media.rendition import render
+from services.media.store import ImageStore, image_folder
+from tests.media.sync_spy import SyncSpy
+from tests.support import photos
+
+NOBODY = "0" * 64
+
+
+class SlowObjects(Objects):
+    """Waits before each write until `go` is set, and counts them."""
+
+    def __init__(self, inner: Objects) -> None:
+        super().__init__(inner._store, inner._folder)
+        self.go = asyncio.Event()
+        self.go.set()
+        self.entered = asyncio.Event()
+        self.written: list[str] = []
+
+    async def put_all(self, objects: dict[str, bytes], *, durable: bool = False) -> None:
+        self.entered.set()
+        await self.go.wait()
+        self.written += objects
+        await super().put_all(objects, durable=durable)
+
+
+@pytest.fixture(params=["folder", "memory"])
+def objects(request: pytest.FixtureRequest, tmp_path: Path) -> SlowObjects:
+    return SlowObjects(Objects.open(tmp_path if request.param == "folder" else "memory:///"))
+
+
+@pytest.fixture
+def store(objects: Objects) -> ImageStore:
+    return ImageStore(objects)
+
+
+@pytest.fixture
+def folder_store(tmp_path: Path) -> ImageStore:
+    return ImageStore(Objects.open(tmp_path))
+
+
+async def test_what_is_stored_reads_back(store: ImageStore):
+    """The record, the original and the rendition of a photo that needs one."""
+    data = photos.jpeg(2000, 1000, exif=photos.exif(6))
+    record, created = await store.create(data)
+    assert created
+    assert record.digest == hashlib.sha256(data).hexdigest()
+    assert (record.media_type, record.byte_size) == ("image/jpeg", len(data))
+    assert (record.width, record.height) == (1000, 2000)
+    assert (record.orientation, record.frames) == (6, 1)
+    assert (record.rendition_width, record.rendition_height) == (768, 1536)
+    assert record.created_at.utcoffset() is not None
+    assert await store.get(record.digest) == record
+    assert await store.original(record) == data
+    rendition = await store.rendition(record)
+    assert rendition != data
+    assert len(rendition) == record.rendition_bytes
+
+
+async def test_an_image_that_serves_itself_is_stored_once(store: ImageStore, objects: SlowObjects):
+    """No second file for an upright JPEG within 1536 pixels."""
+    data = photos.jpeg(320, 240)
+    record, _ = await store.create(data)
+    folder = image_folder(record.digest)
+    assert await objects.list(folder) == [f"{folder}/meta.json", f"{folder}/original"]
+    assert await store.rendition(record) == data
+
+
+async def test_same_bytes_are_not_written_twice(store: ImageStore, objects: SlowObjects):
+    """The second upload finds the first one's record and writes nothing."""
+    data = photos.png(64, 48)
+    first, created = await store.create(data)
+    written = list(objects.written)
+    second, created_again = await store.create(data, first.digest)
+    assert (created, created_again) == (True, False)
+    assert second == first
+    assert objects.written == written
+
+
+async def test_uploads_at_once_write_once(store: ImageStore, objects: SlowObjects):
+    """Of many uploads of the same bytes at the same moment one is the creator."""
+    data = photos.png(64, 48)
+    objects.go.clear()
+    uploads = [asyncio.create_task(store.create(data)) for _ in range(5)]
+    await objects.entered.wait()
+    objects.go.set()
+    outcomes = await asyncio.gather(*uploads)
+    assert sorted(created for _, created in outcomes) == [False] * 4 + [True]
+    assert len({record for record, _ in outcomes}) == 1
+    assert len(objects.written) == len(set(objects.written)) == 3
+
+
+async def test_two_processes_at_once(tmp_path: Path):
+    """Two stores on one folder that take the same bytes both answer with what reads back."""
+    stores = [ImageStore(Objects.open(tmp_path)) for _ in range(2)]
+    data = photos.jpeg(2000, 1000)
+    for record, _ in await asyncio.gather(*(store.create(data) for store in stores)):
+        assert await stores[0].original(record) == data
+        assert len(await stores[1].rendition(record)) == record.rendition_bytes
+
+
+async def test_ids_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Blobs and folders are synced before meta.json is written, then it is, and they again."""
+    store = ImageStore(Objects.open(tmp_path))
+    data = photos.jpeg(2000, 1000)
+    folder = tmp_path / image_folder(hashlib.sha256(data).hexdigest())
+    meta = folder / "meta.json"
+    with_meta: list[tuple[Path, bool]] = []
+    spy = SyncSpy(monkeypatch, lambda path: with_meta.append((path, meta.exists())))
+    await store.create(data)
+    above = [folder, folder.parent, tmp_path / "images", tmp_path]
+    assert spy.files == [folder / "original", folder / "rendition", meta]
+    assert spy.folders == above * 2
+    assert with_meta == [
+        *((path, False) for path in [folder / "original", folder / "rendition", *above]),
+        *((path, True) for path in [meta, *above]),
+    ]
+
+
+async def test_known_image_is_synced_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Another process may have died between writing and syncing, so a known id is synced too."""
+    data = photos.jpeg(320, 240)
+    record, _ = await ImageStore(Objects.open(tmp_path)).create(data)
+    spy = SyncSpy(monkeypatch)
+    _, created = await ImageStore(Objects.open(tmp_path)).create(data)
+    assert not created
+    folder = tmp_path / image_folder(record.digest)
+    assert set(spy.files) == {folder / "original", folder / "meta.json"}
+    assert set(spy.folders) == {folder, folder.parent, tmp_path / "images", tmp_path}
+
+
+async def test_no_sync_no_id(folder_store: ImageStore, monkeypatch: pytest.MonkeyPatch):
+    """A disk that fails to sync gives no id."""
+
+    def fail(descriptor: int) -> None:
+        raise OSError("disk on fire")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(errors.StoreUnavailable):
+        await folder_store.create(photos.jpeg(64, 48))
+
+
+@pytest.mark.parametrize(
+    ("data", "digest", "error", "field"),
+    [
+        (b"", "", errors.EmptyImage, "data"),
+        (b"text", "", errors.UnsupportedFormat, "data"),
+        (photos.jpeg(64, 48)[:-100], "", errors.CorruptImage, "data"),
+        (photos.png(64, 48)[:-100], "", errors.CorruptImage, "data"),
+        (photos.huge_png(), "", errors.TooManyPixels, "data"),
+        (b"\xff\xd8\xff" + bytes(20_000_000), "", errors.ImageTooLarge, "data"),
+        (photos.jpeg(64, 48), NOBODY, errors.DigestMismatch, "digest"),
+        (b"text", NOBODY, errors.DigestMismatch, "digest"),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else None,
+)
+async def test_what_is_refused_leaves_nothing(
+    store: ImageStore,
+    objects: SlowObjects,
+    data: bytes,
+    digest: str,
+    error: type[errors.VisionmeshError],
+    field: str,
+):
+    """Bad uploads raise their error and write nothing at all."""
+    with pytest.raises(error) as raised:
+        await store.create(data, digest)
+    assert raised.value.field == field
+    assert await objects.list("images") == []
+
+
+@pytest.mark.parametrize("digest", ["", "abc", "../" + "0" * 61, "A" * 64, "0" * 65])
+async def test_only_digests_are_looked_up(store: ImageStore, digest: str):
+    """What is no digest never becomes a path."""
+    for call in (store.get(digest), store.delete(digest)):
+        with pytest.raises(errors.InvalidArgument):
+            await call
+
+
+async def test_unknown_image(store: ImageStore):
+    """An unknown digest is ImageNotFound, to look at and to delete."""
+    for call in (store.get(NOBODY), store.delete(NOBODY)):
+        with pytest.raises(errors.ImageNotFound) as raised:
+            await call
+        assert NOBODY in raised.value.message
+
+
+async def test_deletion_leaves_nothing(store: ImageStore, objects: SlowObjects):
+    """With an image go its rendition and its results; then it can be stored anew."""
+    data = photos.png(64, 48)
+    record, _ = await store.create(data)
+    await objects.put(f"{image_folder(record.digest)}/result.nsfw.0123", b"result")
+    await store.delete(record.digest)
+    assert await objects.list("images") == []
+    for call in (store.get(record.digest), store.original(record), store.rendition(record)):
+        with pytest.raises(errors.ImageNotFound):
+            await call
+    assert (await store.create(data))[1]
+
+
+async def test_deletion_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """That meta.json is gone is synced before anything else is removed."""
+    store = ImageStore(Objects.open(tmp_path))
+    record, _ = await store.create(photos.png(64, 48))
+    folder = tmp_path / image_folder(record.digest)
+    seen: list[list[str]] = []
+    spy = SyncSpy(monkeypatch, lambda path: seen.append(sorted(f.name for f in folder.iterdir())))
+    await store.delete(record.digest)
+    assert spy.folders == [folder]
+    assert seen == [["original", "rendition"]]
+    assert not folder.exists()
+
+
+async def test_deletion_that_died_is_finished(tmp_path: Path):
+    """After a deletion that lost its process, the image is gone and deleting again sweeps."""
+    store = ImageStore(Objects.open(tmp_path))
+    record, _ = await store.create(photos.png(64, 48))
+    folder = tmp_path / image_folder(record.digest)
+    (folder / "meta.json").unlink()
+    (folder / "original#1").write_bytes(b"half")
+    with pytest.raises(errors.ImageNotFound):
+        await store.get(record.digest)
+    await store.delete(record.digest)
+    assert not folder.exists()
+    with pytest.raises(errors.ImageNotFound):
+        await store.delete(record.digest)
+
+
+WRECKS: dict[str, Callable[[Path], object]] = {
+    "no meta": lambda folder: (folder / "meta.json").unlink(),
+    "empty meta": lambda folder: (folder / "meta.json").write_bytes(b""),
+    "half a meta": lambda folder: (folder / "meta.json").write_bytes(b'{"version":1,"dige'),
+    "another meta": lambda folder: (folder / "meta.json").write_bytes(b'{"version":99}'),
+    "no fields": lambda folder: (folder / "meta.json").write_bytes(b'{"version":1}'),
+    "no object": lambda folder: (folder / "meta.json").write_bytes(b"[]"),
+    "no original": lambda folder: (folder / "original").unlink(),
+    "half an original": lambda folder: (folder / "original").write_bytes(b"half"),
+    "no rendition": lambda folder: (folder / "rendition").unlink(),
+    "empty rendition": lambda folder: (folder / "rendition").write_bytes(b""),
+}
+
+
+@pytest.mark.parametrize("wreck", WRECKS)
+async def test_the_next_upload_heals(tmp_path: Path, wreck: str):
+    """Whatever a crash or a power cut left, uploading the same bytes makes the image whole."""
+    data = photos.png(64, 48)
+    store = ImageStore(Objects.open(tmp_path))
+    before, _ = await store.create(data)
+    rendition = await store.rendition(before)
+    WRECKS[wreck](tmp_path / image_folder(before.digest))
+    if "meta" in wreck or "fields" in wreck or "object" in wreck:
+        with pytest.raises(errors.ImageNotFound):
+            await store.get(before.digest)
+    await store.create(data)
+    record = await store.get(before.digest)
+    assert replace(record, created_at=before.created_at) == before
+    assert await store.original(record) == data
+    assert await store.rendition(record) == rendition
+
+
+async def test_renditions_of_another_recipe_are_made_anew(
+    store: ImageStore, monkeypatch: pytest.MonkeyPatch
+):
+    """A rendition by an older recipe is never served, and replaced when its image comes again."""
+    data = photos.png(64, 48)
+    monkeypatch.setattr(record_module, "RENDITION_VERSION", 0)
+    old, _ = await store.create(data)
+    monkeypatch.undo()
+    assert old.rendition_version == 0
+    await store._objects.put(f"{image_folder(old.digest)}/rendition", b"by the old recipe")
+    fresh = await store.rendition(old)
+    record, created = await store.create(data)
+    assert not created
+    assert record.rendition_version != 0
+    assert await store.rendition(record) == fresh
+
+
+async def test_an_upload_survives_its_caller(store: ImageStore, objects: SlowObjects):
+    """A caller who leaves half-way leaves a whole image behind, and `close` waits for it."""
+    objects.go.clear()
+    data = photos.png(64, 48)
+    upload = asyncio.create_task(store.create(data))
+    await objects.entered.wait()
+    upload.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await upload
+    closing = asyncio.create_task(store.close())
+    objects.go.set()
+    await closing
+    record = await store.get(hashlib.sha256(data).hexdigest())
+    assert await store.original(record) == data
+
+
+async def test_a_deletion_waits_for_an_upload(store: ImageStore, objects: SlowObjects):
+    """A deletion that meets an upload of the same image comes after it, and takes all of it."""
+    objects.go.clear()
+    data = photos.png(64, 48)
+    upload = asyncio.create_task(store.create(data))
+    await objects.entered.wait()
+    deletion = asyncio.create_task(store.delete(hashlib.sha256(data).hexdigest()))
+    objects.go.set()
+    await asyncio.gather(upload, deletion)
+    assert await objects.list("images") == []
+
+
+async def test_decoding_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """No more images than allowed are decoded at once, and of big ones only one; never here."""
+    monkeypatch.setattr(store_module, "BIG_PIXELS", 10_000)
+    running, most = {"all": 0, "big": 0}, {"all": 0, "big": 0}
+    guard = threading.Lock()
+
+    def count(data: bytes, info: ImageInfo) -> bytes:
+        assert threading.current_thread() is not threading.main_thread()
+        kinds = ["all", *(["big"] if info.pixels >= 10_000 else [])]
+        with guard:
+            for kind in kinds:
+                running[kind] += 1
+                most[kind] = max(most[kind], running[kind])
+        try:
+            return render(data, info)
+        finally:
+            with guard:
+                for kind in kinds:
+                    running[kind] -= 1
+
+    monkeypatch.setattr(store_module, "render", count)
+    store = ImageStore(Objects.open(tmp_path), concurrency=3)
+    sizes = [(300, 200), (60, 40)] * 8
+    await asyncio.gather(
+        *(store.create(photos.png(*size, seed=seed)) for seed, size in enumerate(sizes))
+    )
+    assert 1 <= most["all"] <= 3
+    assert most["big"] == 1
+
+
+async def test_records_are_read_as_they_were_written():
+    """A record's encoding carries every field."""
+    store = ImageStore(Objects.open("memory:///"))
+    for name in ("jpeg", "gif animated", "png 16 bit"):
+        record, _ = await store.create(photos.SAMPLES[name]())
+        assert ImageRecord.decode(record.encode()) == record
