@@ -72,6 +72,7 @@ local function write_problem(handle, problem, trace_id)
   local headers = handle:headers()
   headers:replace("content-type", "application/problem+json")
   headers:replace("cache-control", "no-store")
+  if headers:get(":status") == "503" then headers:replace("retry-after", "1") end
   local body = handle:body()
   if body then
     local named = '{"traceId":"' .. trace_id .. '",' .. problem:sub(2)

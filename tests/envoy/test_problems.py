@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from mesh.edge_problems import PROBLEMS
 from mesh.proxy import write_endpoints
 from services.limits import MAX_UPLOAD_BYTES
+from services.rest.problems import KINDS, TYPE_PREFIX
 from tests.envoy.world import Answer, Edge, edge_world
 
 
@@ -85,11 +87,13 @@ async def test_reply_is_a_problem(
         answer = await ask(edge)
     assert (answer.status, answer.media_type) == (status, "application/problem+json")
     problem = json.loads(answer.body)
-    assert (problem["status"], problem["type"]) == (status, "about:blank")
+    assert problem["status"] == status
+    assert problem["type"] == "urn:visionmesh:problem:" + problem["code"].lower().replace("_", "-")
     assert problem["title"]
     assert problem["detail"]
     assert answer.headers.getall("X-Trace-Id") == [problem["traceId"]]
     assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers.getall("Retry-After", []) == (["1"] if status == 503 else [])
 
 
 EARLY = {
@@ -112,3 +116,14 @@ async def test_reply_before_there_is_a_request(status: int, tmp_path: Path):
     assert problem["status"] == status
     assert re.fullmatch("[0-9a-f]{32}", problem["traceId"])
     assert f"x-trace-id: {problem['traceId']}\r".encode() in head + b"\r"
+
+
+def test_replies_share_the_words_of_the_facade():
+    """A code that the facade has too has the same status and title there."""
+    of_the_facade = {error.code: kind for error, kind in KINDS.items()}
+    shared = [problem for problem in PROBLEMS if problem.code in of_the_facade]
+    assert {problem.code for problem in shared} >= {"UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL"}
+    for problem in shared:
+        kind = of_the_facade[problem.code]
+        assert (problem.status, problem.title) == (kind.status, kind.title)
+        assert str(problem.members["type"]).startswith(TYPE_PREFIX)
