@@ -92,8 +92,10 @@ def from_error(error: VisionmeshError) -> web.Response:
     headers = {}
     if kind.status is HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = str(RETRY_AFTER_S)
-    field = _FIELDS.get(error.field, error.field)
-    return _problem(kind.status, kind.title, error.code, error.message, field, error.limit, headers)
+    field, detail = error.field, error.message
+    if here := _FIELDS.get(field):
+        field, detail = here, detail.replace(f"{field}: ", f"{here}: ", 1)
+    return _problem(kind.status, kind.title, error.code, detail, field, error.limit, headers)
 
 
 def from_http_error(error: HttpError) -> web.Response:

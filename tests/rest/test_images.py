@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import aiohttp
 import pytest
 
@@ -33,7 +35,7 @@ async def test_form_upload(rest: World, jpeg: bytes):
 async def test_chunked_upload(rest: World, jpeg: bytes):
     """A body that does not say its length is taken like any other."""
 
-    async def chunks():
+    async def chunks() -> AsyncIterator[bytes]:
         yield jpeg[:100]
         yield jpeg[100:]
 

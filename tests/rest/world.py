@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import io
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -122,6 +122,7 @@ class CountingImages(ImagesServicer):
         super().__init__(store, max_uploads=16)
         self.uploads = 0
         self.arrived = asyncio.Event()
+        self.stored = asyncio.Event()
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -129,7 +130,9 @@ class CountingImages(ImagesServicer):
         self.uploads += 1
         self.arrived.set()
         await self.gate.wait()
-        return await super().CreateImage(request, context)
+        response = await super().CreateImage(request, context)
+        self.stored.set()
+        return response
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,8 @@ class World:
     """One facade, its mesh, and what stands behind it."""
 
     port: int
+    mesh_port: int
+    mesh: AsyncExitStack
     http: aiohttp.ClientSession
     model: FakeModel
     nsfw: FailingNsfw
@@ -193,6 +198,10 @@ class World:
         image_id: str = answer.json["id"]
         return image_id
 
+    async def lose_mesh(self) -> None:
+        """Stop every service of the mesh."""
+        await self.mesh.aclose()
+
     def new_version(self, version: str) -> None:
         """Exchange the model by one of another version."""
         self.model.version = version
@@ -225,13 +234,15 @@ async def world(folder: Path, **settings: Any) -> AsyncIterator[World]:
         policy_set = PolicySet(policies, vocabulary(MODELS))
         moderation = ModerationServicer(policy_set, Moderator(models, MODELS), recall)
         above = partial(add_ModerationServiceServicer_to_server, moderation)
-        async with (
-            grpc_server(registering(*below, above)) as port,
-            _client(port) as mesh,
-            rest_server(RestSettings(port=0, **settings), mesh) as rest_port,
-            aiohttp.ClientSession(auto_decompress=False) as http,
-        ):
-            yield World(rest_port, http, model, nsfw, images, folder / "objects")
+        async with AsyncExitStack() as services:
+            port = await services.enter_async_context(grpc_server(registering(*below, above)))
+            async with (
+                _client(port) as mesh,
+                rest_server(RestSettings(port=0, **settings), mesh) as rest_port,
+                aiohttp.ClientSession(auto_decompress=False) as http,
+            ):
+                behind = (model, nsfw, images, folder / "objects")
+                yield World(rest_port, port, services, http, *behind)
     await store.close()
 
 
