@@ -69,7 +69,7 @@ class Pace:
     check_timeout_s: float = 2.0
     unresponsive_s: float = 15.0
     """A program that was healthy and has not answered for so long is killed and restarted."""
-    start_attempts: int = 3
+    start_attempts: int = 2
     """A program that dies so often without ever being healthy cannot be started."""
 
     def delay_s(self, deaths: int) -> float:

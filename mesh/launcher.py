@@ -90,7 +90,10 @@ class Mesh:
 
         Raises StartFailed.
         """
-        await self._running().wait_healthy(timeout_s)
+        try:
+            await self._running().wait_healthy(timeout_s)
+        except StartFailed as error:
+            raise StartFailed(f"{error}; its log is in {self.data.logs}") from None
         try:
             async with asyncio.timeout(timeout_s):
                 await self._wait_routed()
