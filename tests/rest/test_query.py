@@ -1,0 +1,56 @@
+"""Query strings, taken strictly."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.errors import InvalidArgument
+from services.rest import query
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ("", {}),
+        ("policy=a", {"policy": "a"}),
+        ("fields=x&policy=a", {"policy": "a", "fields": "x"}),
+        ("policy=a&policy=a", {"policy": "a"}),
+        ("fields=a%28b%29", {"fields": "a(b)"}),
+        ("policy=a&", {"policy": "a"}),
+    ],
+)
+def test_parses(raw: str, expected: dict[str, str]):
+    """Known parameters in any order; exact duplicates count once."""
+    assert query.parse(raw, "policy", "fields") == expected
+
+
+@pytest.mark.parametrize(
+    ("raw", "field", "words"),
+    [
+        ("polcy=a", "polcy", "known are: policy, fields"),
+        ("policy=a&policy=b", "policy", "two values"),
+        ("policy=", "policy", "empty"),
+        ("policy", "policy", "empty"),
+        ("policy=%ff", "query", "UTF-8"),
+        ("&".join(["policy=a"] * 33), "query", "too many"),
+    ],
+)
+def test_refuses(raw: str, field: str, words: str):
+    """Everything else is refused by name."""
+    with pytest.raises(InvalidArgument, match=words) as failure:
+        query.parse(raw, "policy", "fields")
+    assert failure.value.field == field
+
+
+def test_says_that_there_are_none():
+    """Where no parameter is known the error says so."""
+    with pytest.raises(InvalidArgument, match="there are none here"):
+        query.parse("a=1")
+
+
+@pytest.mark.parametrize("raw", ["", "cat", "A" * 64, "0" * 63, "0" * 65, "0" * 64 + "\n"])
+def test_image_ids(raw: str):
+    """An image id is 64 lower-case hexadecimal digits, and nothing around them."""
+    with pytest.raises(InvalidArgument, match="SHA-256"):
+        query.image_id(raw)
+    assert query.image_id("0123456789abcdef" * 4) == "0123456789abcdef" * 4
