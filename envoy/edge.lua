@@ -76,7 +76,9 @@ local function write_problem(handle, problem, trace_id)
   local body = handle:body()
   if body then
     local named = '{"traceId":"' .. trace_id .. '",' .. problem:sub(2)
-    headers:replace("content-length", tostring(body:setBytes(named)))
+    local length = body:setBytes(named)
+    -- Waiting for the body ended the life of `headers`.
+    handle:headers():replace("content-length", tostring(length))
   end
 end
 

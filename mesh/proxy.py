@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,7 +60,7 @@ class ProxySettings:
     cache_dir: Path = Path(".visionmesh/envoy/cache")
     endpoints_dir: Path = Path(".visionmesh/envoy/endpoints")
     access_log: Path = Path(".visionmesh/envoy/access.log")
-    concurrency: int = 1
+    concurrency: int = field(default_factory=lambda: max(1, min(4, (os.cpu_count() or 1) // 2)))
     cache_max_bytes: int = 256 * MIB
     max_heap_bytes: int = 1024 * MIB
     max_connections: int = 1024

@@ -28,8 +28,9 @@ class Origin:
     """Answers by the last part of the path.
 
     `pinned` may be cached for a minute, `revalidated` must be checked on every use, `slow` waits
-    for `released`, `broken` hangs up, `large` has 30 MB, and anything else is `no-store`. Health
-    checks are answered while `healthy` is set and are not remembered. `stop` closes its port.
+    for `released`, `broken` hangs up, `large` has 30 MB, `unavailable` is a 503, and anything else
+    is `no-store`. Health checks are answered while `healthy` is set and are not remembered. `stop`
+    closes its port.
     """
 
     port: int
@@ -56,6 +57,8 @@ class Origin:
                 if "one" in request.headers.get("If-None-Match", ""):
                     return web.Response(status=304, headers={"ETag": '"one"'})
                 return _json({"Cache-Control": "no-cache", "ETag": '"one"'})
+            case "unavailable":
+                return web.Response(status=503)
             case "large":
                 return web.Response(body=bytes(30_000_000))
             case "slow":

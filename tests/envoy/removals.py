@@ -137,6 +137,12 @@ def ejection_limit(config: Config) -> None:
         cluster["outlier_detection"]["max_ejection_percent"] = 100
 
 
+def trust_in_the_facade(config: Config) -> None:
+    (cluster,) = (entry for entry in clusters(config) if entry["name"] == "rest")
+    del cluster["outlier_detection"]["enforcing_consecutive_5xx"]
+    del cluster["outlier_detection"]["split_external_local_origin_errors"]
+
+
 def upstream_pings(config: Config) -> None:
     for cluster in clusters(config):
         (options,) = cluster["typed_extension_protocol_options"].values()

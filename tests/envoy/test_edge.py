@@ -171,6 +171,15 @@ async def retry_of_a_refused_connection(edge: Edge) -> None:
     assert await edge.envoy.stat("cluster.rest.upstream_rq_retry_success") > 0
 
 
+async def facade_that_speaks_for_others(edge: Edge) -> None:
+    addresses = [(HOST, origin.port) for origin in edge.origins]
+    write_endpoints(edge.envoy.settings.endpoints_dir, "rest", addresses)
+    await edge.envoy.until_healthy("rest", 2)
+    for _ in range(20):
+        assert (await edge.request("POST", "/v1/unavailable")).status == 503
+    assert await edge.envoy.stat("cluster.rest.outlier_detection.ejections_enforced_total") == 0
+
+
 async def stopped_facade(edge: Edge) -> None:
     edge.origin.healthy.clear()
     await edge.envoy.until_healthy("rest", 0)
@@ -232,6 +241,12 @@ FEATURES = [
         {"health_interval_s": 60.0},
     ),
     Feature(
+        "no ejection for 503",
+        facade_that_speaks_for_others,
+        removals.trust_in_the_facade,
+        {"ejection_s": 60.0},
+    ),
+    Feature(
         "health check",
         stopped_facade,
         removals.cluster_setting("health_checks"),
@@ -276,3 +291,15 @@ async def test_the_query_of_an_upload_is_kept(tmp_path: Path):
     async with edge_world(tmp_path) as edge:
         await edge.request("POST", "/v1/images?z=1&a=1")
         assert edge.origin.seen[-1].target == "/v1/images?z=1&a=1"
+
+
+async def test_the_script_meets_no_errors(tmp_path: Path):
+    """Requests and answers of every shape pass the Lua filter without an error in it."""
+    async with edge_world(tmp_path) as edge:
+        for path in ("/v1/text", "/v1/pinned?", "/v1/pinned?&&a", "/v1/broken", "/nothing"):
+            for method in ("GET", "HEAD", "POST", "DELETE"):
+                await edge.request(method, path)
+        await edge.reply(b"GET /v1/x HTTP/1.1\r\nHost: x\r\nContent-Length: minus\r\n\r\n")
+        await edge.reply(b"HEAD /v1/a%2Fb HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert await edge.envoy.stat("http.edge.lua.executions") > 0
+        assert await edge.envoy.stat("http.edge.lua.errors") == 0
