@@ -8,7 +8,6 @@ reference, in the same order, before the deadline.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -18,12 +17,12 @@ import structlog
 
 from services import errors
 from services.errors import VisionmeshError
-from services.limits import MAX_INLINE_BYTES
 from services.media.rendition import make_rendition
 from services.media.store import ImageStore
 from services.results.keys import ResultKey
 from services.results.store import ResultStore
 from services.serving import deadline
+from services.serving.inline import check_digest, check_inline_bytes
 from visionmesh.common.v1.image_pb2 import ImageRef
 
 BATCH_CONCURRENCY: Final = 8
@@ -94,9 +93,7 @@ class DataPlane(Generic[R]):
         call carries more inline bytes than `MAX_INLINE_BYTES`; everything else that goes wrong is
         the outcome of one image.
         """
-        # Reading a bytes field of a message copies it, so each is read once.
-        inline = [ref.data for ref in refs]
-        _check_inline_bytes(sum(map(len, inline)))
+        inline = check_inline_bytes(refs)
         slots = asyncio.Semaphore(BATCH_CONCURRENCY)
         by_digest: dict[str, asyncio.Task[Outcome[R]]] = {}
         tasks: list[asyncio.Task[Outcome[R]]] = []
@@ -124,7 +121,7 @@ class DataPlane(Generic[R]):
         async with slots:
             try:
                 if data:
-                    await _check_digest(digest, data)
+                    await check_digest(digest, data)
                 return await self._look(digest, data)
             except Exception as error:
                 return Outcome(digest, self._model.version, error=error)
@@ -165,24 +162,6 @@ class DataPlane(Generic[R]):
             await self._results.put(key, self._model.encode(result))
         except VisionmeshError as error:
             _log.warning("result is not stored", key=key, error=str(error))
-
-
-def _check_inline_bytes(count: int) -> None:
-    if count > MAX_INLINE_BYTES:
-        raise errors.ImageTooLarge(
-            f"images: {count} bytes inline in one call, at most {MAX_INLINE_BYTES}",
-            field="images",
-            limit=f"{MAX_INLINE_BYTES} bytes",
-        )
-
-
-async def _check_digest(digest: str, data: bytes) -> None:
-    """Whoever receives inline bytes hashes them before using them."""
-    found = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
-    if found != digest:
-        raise errors.DigestMismatch(
-            f"the inline bytes hash to {found}, not to {digest}", field="images.data"
-        )
 
 
 def _budget_s() -> float | None:
