@@ -13,9 +13,10 @@ from mesh.errors import InvalidOption
 from mesh.sources import Source
 from services.client.mesh import MeshClient
 from services.errors import InvalidArgument, PolicyNotFound, VisionmeshError
+from services.rest import views
 from services.serving import status, tracing
 from visionmesh.common.v1.image_pb2 import ImageRef
-from visionmesh.moderation.v1.moderation_pb2 import Decision, Reason, Severity, Verdict
+from visionmesh.moderation.v1.moderation_pb2 import Decision, ModerationOutcome
 
 WINDOW: Final = 8
 """Rows that may wait for an earlier one, as a multiple of the images in flight."""
@@ -29,18 +30,21 @@ class Row:
     digest: str
     duration_ms: float
     trace_id: str
-    verdict: Verdict | None = None
-    error: VisionmeshError | None = None
+    result: ModerationOutcome | VisionmeshError
 
     @property
     def decision(self) -> str:
         """APPROVED, REJECTED or UNDETERMINED; FAILED when there is no verdict."""
-        return _word(Decision, self.verdict.decision) if self.verdict else "FAILED"
+        if isinstance(self.result, VisionmeshError):
+            return "FAILED"
+        return Decision.Name(self.result.verdict.decision).removeprefix("DECISION_")
 
     @property
     def score(self) -> float | None:
         """The highest score among the reasons' evidence, None when there is none."""
-        reasons = self.verdict.reasons if self.verdict else ()
+        if isinstance(self.result, VisionmeshError):
+            return None
+        reasons = self.result.verdict.reasons
         scores = [each.score for r in reasons for each in r.evidence if each.HasField("score")]
         return max(scores, default=None)
 
@@ -73,72 +77,44 @@ async def _row(client: MeshClient, source: Source, policy: str, slots: asyncio.S
         tracing.adopt(None)  # each image is a trace of its own
         started = time.perf_counter()
         digest = ""
-        verdict: Verdict | None = None
-        failure: VisionmeshError | None = None
+        result: ModerationOutcome | VisionmeshError
         try:
             data = await asyncio.to_thread(source.read)
             digest = (await client.create_image(data)).image.digest
-            [outcome] = await client.moderate([ImageRef(digest=digest)], policy)
-            if outcome.HasField("error"):
-                raise status.from_status(outcome.error)
-            verdict = outcome.verdict
+            [result] = await client.moderate([ImageRef(digest=digest)], policy)
+            if result.HasField("error"):
+                raise status.from_status(result.error)
         except VisionmeshError as error:
             if isinstance(error, PolicyNotFound) or _about_policy(error):
                 raise InvalidOption(f"--policy {policy}: {error.message}") from error
-            failure = error
+            result = error
         duration_ms = 1000 * (time.perf_counter() - started)
-        return Row(source.label, digest, duration_ms, tracing.trace_id(), verdict, failure)
+        return Row(source.label, digest, duration_ms, tracing.trace_id(), result)
 
 
 def as_json(row: Row) -> dict[str, Any]:
-    """A row as the object that `--json` prints, with REST's names."""
-    known: dict[str, Any] = {"file": row.file, "digest": row.digest or None}
-    if row.verdict is not None:
-        known |= _verdict(row.verdict)
-    if row.error is not None:
-        named = {"field": row.error.field, "limit": row.error.limit}
-        known["error"] = {
-            "code": row.error.code,
-            "message": row.error.message,
-            **{key: value for key, value in named.items() if value},
-        }
-    return {**known, "durationMs": round(row.duration_ms, 1), "traceId": row.trace_id}
-
-
-def _verdict(verdict: Verdict) -> dict[str, Any]:
-    compliant = {Decision.DECISION_APPROVED: True, Decision.DECISION_REJECTED: False}
+    """A row as the object that `--json` prints: REST's verdict, or an error with REST's names."""
+    if isinstance(row.result, VisionmeshError):
+        said = {"imageId": row.digest or None, "error": _error(row.result)}
+    else:
+        said = views.moderation(row.result)
     return {
-        "decision": _word(Decision, verdict.decision),
-        "isCompliant": compliant.get(verdict.decision),
-        "reasons": [_reason(reason) for reason in verdict.reasons],
-        "missing": list(verdict.missing),
-        "unknownCodes": list(verdict.unknown_codes),
-        "policy": verdict.policy,
-        "policyVersion": verdict.policy_version,
-        "modelVersions": dict(sorted(verdict.model_versions.items())),
+        "file": row.file,
+        **said,
+        "durationMs": round(row.duration_ms, 1),
+        "traceId": row.trace_id,
     }
 
 
-def _reason(reason: Reason) -> dict[str, Any]:
-    return {
-        "code": reason.code,
-        "severity": _word(Severity, reason.severity),
-        "message": reason.message,
-        "evidence": [
-            {
-                "model": each.model,
-                "label": each.label,
-                "score": each.score if each.HasField("score") else None,
-            }
-            for each in reason.evidence
-        ],
+def _error(error: VisionmeshError) -> dict[str, str]:
+    """With the members of a problem that say something here."""
+    known = {
+        "code": error.code,
+        "detail": error.message,
+        "field": error.field,
+        "limit": error.limit,
     }
-
-
-def _word(enum: Any, value: int) -> str:
-    """`APPROVED` for DECISION_APPROVED."""
-    name: str = enum.Name(value)
-    return name.split("_", 1)[1]
+    return {key: value for key, value in known.items() if value}
 
 
 def _about_policy(error: VisionmeshError) -> bool:

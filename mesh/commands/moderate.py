@@ -16,6 +16,7 @@ import typer
 from mesh.commands.options import reported
 from mesh.errors import InvalidOption, NotRunning
 from services.catalog import DEFAULT_PORT, MESH_OFFSET
+from services.errors import VisionmeshError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,11 +161,12 @@ def _print_table(rows: Iterable[Row]) -> None:
 
 def _reasons(row: Row) -> str:
     """Why an image is not approved: codes of rules, models that are missing, or an error."""
-    if row.verdict is None:
-        return _printable(f"{row.error.code}: {row.error.message}") if row.error else ""
-    said = [reason.code for reason in row.verdict.reasons]
-    if row.verdict.missing:
-        said.append(f"missing: {', '.join(row.verdict.missing)}")
+    if isinstance(row.result, VisionmeshError):
+        return _printable(f"{row.result.code}: {row.result.message}")
+    verdict = row.result.verdict
+    said = [reason.code for reason in verdict.reasons]
+    if verdict.missing:
+        said.append(f"missing: {', '.join(verdict.missing)}")
     return ", ".join(said)
 
 

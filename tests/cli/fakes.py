@@ -59,6 +59,7 @@ class FakeModeration(moderation_pb2_grpc.ModerationServiceServicer):
         if b"lost" in data:
             outcome.error.CopyFrom(to_status(errors.ImageNotFound(f"there is no image {digest}")))
             return outcome
+        outcome.image_size.width, outcome.image_size.height = 640, 480
         verdict = outcome.verdict
         verdict.policy, verdict.policy_version = "default", POLICY_VERSION
         verdict.decision = pb.DECISION_APPROVED
