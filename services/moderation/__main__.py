@@ -15,12 +15,14 @@ from services.client.mesh import MeshClient
 from services.errors import InvalidPolicy, VisionmeshError
 from services.media.objects import Objects
 from services.media.store import ImageStore
+from services.moderation.fallback import Fallback
 from services.moderation.models import MODELS, vocabulary
 from services.moderation.moderator import Moderator
 from services.moderation.policy_set import PolicySet
 from services.moderation.recall import Recall
 from services.moderation.servicer import ModerationServicer
 from services.moderation.settings import ModerationSettings
+from services.moderation.stored import StoredReplies
 from services.moderation.versions import ModelVersions
 from services.results.store import ResultStore
 from services.serving.logs import configure_logging
@@ -37,8 +39,10 @@ async def main() -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload, policies)
     objects = Objects.open(settings.object_store)
     async with MeshClient(settings.mesh_address) as mesh:
-        recall = Recall(ImageStore(objects), ResultStore(objects), ModelVersions(mesh), MODELS)
-        servicer = ModerationServicer(policies, Moderator(mesh, MODELS), recall)
+        stored = StoredReplies(ImageStore(objects), ResultStore(objects), MODELS)
+        versions = ModelVersions(mesh)
+        moderator = Moderator(mesh, MODELS, versions, Fallback(stored, versions))
+        servicer = ModerationServicer(policies, moderator, Recall(stored, versions))
         register = partial(add_ModerationServiceServicer_to_server, servicer)
         await serve(register, catalog.BY_NAME["moderation"].grpc_service or "", settings)
 

@@ -1,4 +1,8 @@
-"""Asks the models that a policy reads, all at once, and judges what they answered."""
+"""Asks the models that a policy reads, all at once, and judges what they answered.
+
+Where one did not answer, what it said earlier serves as well: the same version of a model says the
+same of the same image.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,14 @@ import structlog
 from services import errors
 from services.client.mesh import MeshClient
 from services.errors import VisionmeshError
-from services.limits import MAX_INLINE_BYTES
 from services.moderation.converters import reply_from_proto
+from services.moderation.fallback import Fallback
 from services.moderation.models import ModelSource
 from services.moderation.outcome import outcome_of
 from services.moderation.policy import Policy
-from services.moderation.types import Outcome, Reply
+from services.moderation.types import Answer, Outcome, Reply
+from services.moderation.versions import ModelVersions
+from services.serving.inline import check_inline_bytes
 from visionmesh.common.v1.image_pb2 import ImageRef
 
 _log = structlog.get_logger()
@@ -24,24 +30,40 @@ _log = structlog.get_logger()
 class Moderator:
     """Verdicts by running models. Inline bytes go on to the models, which check them."""
 
-    def __init__(self, mesh: MeshClient, models: Mapping[str, ModelSource]) -> None:
+    def __init__(
+        self,
+        mesh: MeshClient,
+        models: Mapping[str, ModelSource],
+        versions: ModelVersions,
+        fallback: Fallback,
+    ) -> None:
+        """`versions` learns from the models' answers; `fallback` fills in for those that failed."""
         self._mesh = mesh
         self._models = models
+        self._versions = versions
+        self._fallback = fallback
 
     async def moderate(self, refs: Sequence[ImageRef], policy: Policy) -> list[Outcome]:
         """One outcome a reference, in order, before the current deadline.
 
-        The mesh client ends each call a little before the deadline, so that a model that hangs is
-        missing from verdicts that still arrive. Raises ImageTooLarge when the call carries more
+        The mesh client ends each call a little before the deadline, so that a model that hangs
+        leaves the time to look for what is stored. Raises ImageTooLarge when the call carries more
         than `MAX_INLINE_BYTES` inline.
         """
-        _check_inline_bytes(refs)
-        replies = await asyncio.gather(
+        check_inline_bytes(refs)
+        by_model = await asyncio.gather(
             *(self._ask(self._models[name], refs) for name in policy.models)
         )
+        replies = [
+            dict(zip(policy.models, of_image, strict=True))
+            for of_image in zip(*by_model, strict=True)
+        ]
+        completed = await self._fallback.complete(refs, replies)
         return [
-            outcome_of(policy, ref.digest, dict(zip(policy.models, of_image, strict=True)))
-            for ref, of_image in zip(refs, zip(*replies, strict=True), strict=True)
+            Outcome(ref.digest, found)
+            if isinstance(found, VisionmeshError)
+            else outcome_of(policy, ref.digest, found)
+            for ref, found in zip(refs, completed, strict=True)
         ]
 
     async def _ask(self, source: ModelSource, refs: Sequence[ImageRef]) -> list[Reply]:
@@ -52,13 +74,21 @@ class Moderator:
                 raise errors.Internal(
                     f"model {source.name!r} gave {len(outcomes)} outcomes for {len(refs)} images"
                 )
-            return [
+            replies = [
                 reply_from_proto(source, ref.digest, outcome)
                 for ref, outcome in zip(refs, outcomes, strict=True)
             ]
         except VisionmeshError as error:
             _log.warning("model did not answer", model=source.name, error=error.message)
             return [_of_the_model(source, error) for _ in refs]
+        self._learn(source, replies)
+        return replies
+
+    def _learn(self, source: ModelSource, replies: Sequence[Reply]) -> None:
+        """Remember which version it is that answers now, for the time when it does not."""
+        for reply in replies:
+            if isinstance(reply, Answer) and reply.version:
+                self._versions.learn(source.name, reply.version)
 
 
 def _of_the_model(source: ModelSource, error: VisionmeshError) -> VisionmeshError:
@@ -70,13 +100,3 @@ def _of_the_model(source: ModelSource, error: VisionmeshError) -> VisionmeshErro
     if isinstance(error, errors.InvalidArgument | errors.ImageNotFound):
         return errors.Internal(f"model {source.name!r} refused the call")
     return error
-
-
-def _check_inline_bytes(refs: Sequence[ImageRef]) -> None:
-    count = sum(len(ref.data) for ref in refs)
-    if count > MAX_INLINE_BYTES:
-        raise errors.ImageTooLarge(
-            f"images: {count} bytes inline in one call, at most {MAX_INLINE_BYTES}",
-            field="images",
-            limit=f"{MAX_INLINE_BYTES} bytes",
-        )

@@ -57,9 +57,19 @@ class ModelVersions:
                 answer = await self._mesh.get_model(model, timeout_s=self._ask_timeout_s)
                 version = answer.version
             except VisionmeshError as error:
+                known = self._known.get(model)  # an answer may have said it meanwhile
                 if known is None:
                     raise
                 _log.warning("model's version is not refreshed", model=model, error=error.message)
                 version = known.version
-            self._known[model] = _Known(version, self._clock() + self._ttl_s)
+            self.learn(model, version)
             return version
+
+    def last(self, model: str) -> str | None:
+        """The last version that was heard of, however long ago. Asks nobody."""
+        known = self._known.get(model)
+        return known.version if known else None
+
+    def learn(self, model: str, version: str) -> None:
+        """Take the word of a model that has just said its version."""
+        self._known[model] = _Known(version, self._clock() + self._ttl_s)

@@ -14,7 +14,7 @@ from services import errors
 from services.errors import VisionmeshError
 from services.limits import MAX_INLINE_BYTES
 from services.serving.status import from_status
-from tests.moderation.world import APPROVED, REJECTED, UNDETERMINED, refs, world
+from tests.moderation.world import APPROVED, REJECTED, assert_missing, refs, world
 from tests.support.mesh import FakeNsfw, digests
 from visionmesh.common.v1.image_pb2 import ImageRef
 from visionmesh.moderation.v1 import moderation_pb2
@@ -64,22 +64,13 @@ async def test_verdict_says_what_made_it(tmp_path: Path):
     assert not verdict.model_errors
 
 
-def assert_missing(outcome: ModerationOutcome, kind: type[VisionmeshError]) -> None:
-    """The verdict is open, and says that nsfw is missing and why."""
-    verdict = outcome.verdict
-    assert verdict.decision == UNDETERMINED
-    assert list(verdict.missing) == ["nsfw"]
-    assert list(verdict.unknown_codes) == ["NUDITY"]
-    assert type(from_status(verdict.model_errors["nsfw"])) is kind
-
-
 async def test_model_is_not_there(tmp_path: Path):
     """Nobody listening where the model should be leaves the verdict open, with a reason."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         async with world(tmp_path, address=address) as w:
-            [outcome] = await w.moderation.moderate(refs(digests(1)))
+            [outcome] = await w.moderation.moderate(refs(await w.upload(1)))
     assert_missing(outcome, errors.ModelUnavailable)
     assert address not in str(outcome)
 
@@ -88,7 +79,7 @@ async def test_model_hangs(tmp_path: Path):
     """A model that never answers is missing from verdicts that arrive before the deadline."""
     async with world(tmp_path) as w:
         w.nsfw.hanging = True
-        outcomes = await w.moderation.moderate(refs(digests(3)), timeout_s=3.0)
+        outcomes = await w.moderation.moderate(refs(await w.upload(3)), timeout_s=3.0)
         for outcome in outcomes:
             assert_missing(outcome, errors.DeadlineExceeded)
         await asyncio.wait_for(w.nsfw.cancelled.wait(), 10)
@@ -140,8 +131,8 @@ IMAGES_FAULT = [
 @pytest.mark.parametrize("error", MODELS_FAULT, ids=lambda error: error.code)
 async def test_model_fails_for_one_image(tmp_path: Path, error: VisionmeshError):
     """What is the model's fault leaves that image undetermined, and the others are judged."""
-    ids = digests(3)
     async with world(tmp_path) as w:
+        ids = await w.upload(3)
         w.nsfw.errors = {ids[1]: error}
         w.nsfw.scores = {ids[2]: 0.95}
         first, second, third = await w.moderation.moderate(refs(ids))
@@ -168,7 +159,7 @@ async def test_model_fails_as_a_whole(tmp_path: Path, error: VisionmeshError):
     """A call that fails leaves every image of it undetermined, and fails no call of moderation."""
     async with world(tmp_path) as w:
         w.nsfw.error = error
-        outcomes = await w.moderation.moderate(refs(digests(2)))
+        outcomes = await w.moderation.moderate(refs(await w.upload(2)))
     for outcome in outcomes:
         assert_missing(outcome, type(error))
 
@@ -178,7 +169,7 @@ async def test_whole_call_is_never_the_images_fault(tmp_path: Path, error: Visio
     """A model that refuses a call which keeps the contract is at fault itself."""
     async with world(tmp_path) as w:
         w.nsfw.error = error
-        [outcome] = await w.moderation.moderate(refs(digests(1)))
+        [outcome] = await w.moderation.moderate(refs(await w.upload(1)))
     assert_missing(outcome, errors.Internal)
 
 
@@ -186,7 +177,7 @@ async def test_bug_in_a_model_stays_there(tmp_path: Path):
     """A model that crashes is missing, and its words reach nobody."""
     async with world(tmp_path) as w:
         w.nsfw.error = RuntimeError("password is hunter2")
-        [outcome] = await w.moderation.moderate(refs(digests(1)))
+        [outcome] = await w.moderation.moderate(refs(await w.upload(1)))
     assert_missing(outcome, errors.Internal)
     assert "hunter2" not in str(outcome)
 

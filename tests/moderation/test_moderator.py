@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -12,19 +13,26 @@ import pytest
 from services import errors
 from services.client.mesh import MeshClient
 from services.errors import VisionmeshError
+from services.media.objects import Objects
+from services.media.store import ImageStore
+from services.moderation.fallback import Fallback
 from services.moderation.models import MODELS, ModelSource
 from services.moderation.moderator import Moderator
 from services.moderation.policy import Policy
+from services.moderation.stored import StoredReplies
 from services.moderation.types import Decision, Outcome, Verdict
+from services.moderation.versions import ModelVersions
+from services.results.keys import ResultKey
+from services.results.store import ResultStore
 from services.serving.status import to_status
 from tests.moderation.support import OcrResult, policy_of, rule
-from tests.support.mesh import digests
+from tests.moderation.world import photo, refs
 from visionmesh.common.v1.image_pb2 import ImageRef
 from visionmesh.nsfw.v1.nsfw_pb2 import ClassifyOutcome, NsfwResult
 
 NSFW = rule("nsfw.score > 0.5", "NSFW")
 TEXT = rule("ocr.lines.exists(line, line == 'buy')", "TEXT")
-IDS = digests(2)
+IDS = [hashlib.sha256(photo(seed)).hexdigest() for seed in range(2)]
 
 Answers = Callable[[Sequence[ImageRef]], Sequence[Any]]
 
@@ -57,10 +65,24 @@ def source(name: str, answers: Answers) -> ModelSource:
     return ModelSource(name, NsfwResult if name == "nsfw" else OcrResult, ask, check)
 
 
-async def moderate(policy: Policy, *sources: ModelSource) -> list[Outcome]:
+async def moderate(
+    policy: Policy, *sources: ModelSource, images: int = 2, stored: Mapping[str, float] = {}
+) -> list[Outcome]:
+    """Judge two images of which some are stored, as are these scores of nsfw's last version."""
+    objects, models = Objects.open("memory://"), {source.name: source for source in sources}
+    store, results = ImageStore(objects), ResultStore(objects)
+    for seed in range(images):
+        await store.create(photo(seed))
+    for digest, score in stored.items():
+        await results.put(
+            ResultKey(digest, "nsfw", "n"), NsfwResult(score=score).SerializeToString()
+        )
     async with MeshClient("127.0.0.1:1") as unused:
-        moderator = Moderator(unused, {source.name: source for source in sources})
-        return await moderator.moderate([ImageRef(digest=digest) for digest in IDS], policy)
+        versions = ModelVersions(unused)
+        versions.learn("nsfw", "n")
+        fallback = Fallback(StoredReplies(store, results, models), versions)
+        moderator = Moderator(unused, models, versions, fallback)
+        return await moderator.moderate(refs(IDS), policy)
 
 
 def verdicts(outcomes: list[Outcome]) -> list[Verdict]:
@@ -158,3 +180,28 @@ async def test_model_that_breaks_its_promise_is_missing(case: str):
     for verdict in verdicts(outcomes):
         assert (verdict.decision, verdict.missing) == (Decision.UNDETERMINED, ("nsfw",))
         assert isinstance(verdict.model_errors["nsfw"], errors.Internal)
+
+
+async def test_stored_reply_stands_in_for_the_model_that_failed():
+    """What one model said earlier joins what the other one says now."""
+
+    def fail(refs: Sequence[ImageRef]) -> Sequence[Any]:
+        raise DOWN
+
+    nsfw = source("nsfw", fail)
+    ocr = source("ocr", lambda refs: [OcrOutcome(ref.digest, "buy") for ref in refs])
+    found = verdicts(await moderate(policy_of(NSFW, TEXT), nsfw, ocr, stored={IDS[0]: 0.9}))
+    assert [verdict.missing for verdict in found] == [(), ("nsfw",)]
+    assert [[reason.code for reason in verdict.reasons] for verdict in found] == [
+        ["NSFW", "TEXT"],
+        ["TEXT"],
+    ]
+    assert found[0].model_versions == {"nsfw": "n", "ocr": "ocr-1"}
+
+
+async def test_image_that_has_gone_meanwhile_is_not_judged():
+    """When one model answered about an image that is no longer there, there is no verdict."""
+    nsfw = source("nsfw", lambda refs: [classified(ref, 0.1) for ref in refs])
+    ocr = source("ocr", lambda refs: [OcrOutcome(ref.digest, error=DOWN) for ref in refs])
+    outcomes = await moderate(policy_of(NSFW, TEXT), nsfw, ocr, images=0)
+    assert [type(outcome.result) for outcome in outcomes] == [errors.ImageNotFound] * 2

@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
-from io import BytesIO
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from services import errors
-from services.media.record import ImageRecord
-from services.media.store import ImageStore
 from services.moderation.versions import TTL_S
 from services.results.keys import ResultKey
 from services.serving.status import from_status
-from tests.moderation.world import APPROVED, REJECTED, UNDETERMINED, World, world
+from tests.moderation.world import (
+    APPROVED,
+    REJECTED,
+    UNDETERMINED,
+    BrokenStore,
+    HangingStore,
+    world,
+)
 from tests.support.mesh import digests
 from visionmesh.nsfw.v1.nsfw_pb2 import NsfwResult
-
-
-async def upload(w: World, red: int) -> str:
-    """Store a small image, another one for each value."""
-    with BytesIO() as file:
-        Image.new("RGB", (40, 30), (red, 0, 0)).save(file, format="PNG")
-        record, _ = await w.images.create(file.getvalue())
-    return record.digest
 
 
 async def test_applies_the_policy_to_what_is_stored(tmp_path: Path):
     """Stored results decide, with the image's size and the model's version; nothing is run."""
     async with world(tmp_path) as w:
-        good, bad = await upload(w, 1), await upload(w, 2)
+        good, bad = await w.upload(2)
         await w.store(good, 0.1)
         await w.store(bad, 0.95)
         outcomes = await w.moderation.evaluate([bad, good, bad])
@@ -47,7 +41,7 @@ async def test_applies_the_policy_to_what_is_stored(tmp_path: Path):
 async def test_what_is_not_stored_is_missing(tmp_path: Path):
     """Without a stored result the verdict is open, says why, and no model runs."""
     async with world(tmp_path) as w:
-        digest = await upload(w, 1)
+        [digest] = await w.upload(1)
         [outcome] = await w.moderation.evaluate([digest])
         assert w.nsfw.calls == []
     assert outcome.verdict.decision == UNDETERMINED
@@ -61,7 +55,7 @@ async def test_image_that_is_not_there(tmp_path: Path):
     """An unknown image is its own error, also when a result of it is left; others are judged."""
     [unknown] = digests(1)
     async with world(tmp_path) as w:
-        digest = await upload(w, 1)
+        [digest] = await w.upload(1)
         await w.store(digest, 0.1)
         await w.store(unknown, 0.1)
         first, second = await w.moderation.evaluate([unknown, digest])
@@ -72,7 +66,7 @@ async def test_image_that_is_not_there(tmp_path: Path):
 async def test_result_of_another_version_is_missing(tmp_path: Path):
     """Only results of the model's current version count."""
     async with world(tmp_path) as w:
-        digest = await upload(w, 1)
+        [digest] = await w.upload(1)
         await w.store(digest, 0.1, version="fedcba9876543210")
         [outcome] = await w.moderation.evaluate([digest])
     assert outcome.verdict.missing == ["nsfw"]
@@ -84,7 +78,7 @@ async def test_result_of_another_version_is_missing(tmp_path: Path):
 async def test_broken_result_is_missing(tmp_path: Path, stored: bytes):
     """A stored result that is cut, empty or impossible approves nothing."""
     async with world(tmp_path) as w:
-        digest = await upload(w, 1)
+        [digest] = await w.upload(1)
         await w.results.put(ResultKey(digest, "nsfw", w.nsfw.version), stored)
         [outcome] = await w.moderation.evaluate([digest])
     assert outcome.verdict.decision == UNDETERMINED
@@ -94,7 +88,7 @@ async def test_broken_result_is_missing(tmp_path: Path, stored: bytes):
 async def test_stored_results_are_found_while_the_model_is_down(tmp_path: Path):
     """The last known version serves as long as the model does not answer."""
     async with world(tmp_path) as w:
-        digest = await upload(w, 1)
+        [digest] = await w.upload(1)
         await w.store(digest, 0.1)
         await w.moderation.evaluate([digest])
         w.nsfw.error = errors.Unavailable("down")
@@ -106,7 +100,7 @@ async def test_stored_results_are_found_while_the_model_is_down(tmp_path: Path):
 async def test_model_that_was_never_heard_of_is_missing(tmp_path: Path):
     """Without any known version nothing stored can be named, and the model's error says so."""
     async with world(tmp_path) as w:
-        digest = await upload(w, 1)
+        [digest] = await w.upload(1)
         await w.store(digest, 0.1)
         w.nsfw.error = errors.Unavailable("down")
         [outcome] = await w.moderation.evaluate([digest])
@@ -115,22 +109,6 @@ async def test_model_that_was_never_heard_of_is_missing(tmp_path: Path):
         w.nsfw.error = None
         [outcome] = await w.moderation.evaluate([digest])
     assert outcome.verdict.decision == APPROVED
-
-
-class BrokenStore(ImageStore):
-    """A store whose disk has gone."""
-
-    async def get(self, digest: str) -> ImageRecord:
-        raise errors.StoreUnavailable("the object store cannot be reached")
-
-
-class HangingStore(ImageStore):
-    """A store that never answers for images whose digest ends in 2."""
-
-    async def get(self, digest: str) -> ImageRecord:
-        if digest.endswith("2"):
-            await asyncio.Event().wait()
-        return await super().get(digest)
 
 
 async def test_store_fails(tmp_path: Path):

@@ -95,3 +95,42 @@ async def test_caller_that_leaves_disturbs_nobody():
             nsfw.silent = False
             first.cancel()
             assert await second == nsfw.version
+
+
+async def test_last_asks_nobody():
+    """The last version is what was heard of, however old, and None before that."""
+    nsfw, clock = CountingNsfw(), Clock()
+    async with mesh_of(adding(nsfw)) as mesh:
+        versions = ModelVersions(mesh, clock=clock)
+        assert versions.last("nsfw") is None
+        versions.learn("nsfw", "fedcba9876543210")
+        clock.now += 100 * TTL_S
+        assert versions.last("nsfw") == "fedcba9876543210"
+    assert nsfw.asked == 0
+
+
+async def test_what_a_model_said_need_not_be_asked():
+    """A version that is learned lives as long as one that was asked for."""
+    nsfw, clock = CountingNsfw(), Clock()
+    async with mesh_of(adding(nsfw)) as mesh:
+        versions = ModelVersions(mesh, clock=clock)
+        versions.learn("nsfw", "fedcba9876543210")
+        assert await versions.current("nsfw") == "fedcba9876543210"
+        clock.now += TTL_S
+        assert await versions.current("nsfw") == nsfw.version
+    assert nsfw.asked == 1
+
+
+async def test_learned_while_asking_in_vain():
+    """A version that is learned while the model does not say its own is not overwritten."""
+    nsfw, clock = CountingNsfw(), Clock()
+    async with mesh_of(adding(nsfw)) as mesh, asyncio.timeout(10):
+        versions = ModelVersions(mesh, ask_timeout_s=0.5, clock=clock)
+        versions.learn("nsfw", nsfw.version)
+        clock.now += TTL_S
+        nsfw.silent = True
+        asking = asyncio.create_task(versions.current("nsfw"))
+        await nsfw.is_asked.wait()
+        versions.learn("nsfw", "fedcba9876543210")
+        assert await asking == "fedcba9876543210"
+    assert versions.last("nsfw") == "fedcba9876543210"

@@ -22,11 +22,13 @@ from services.images.servicer import ImagesServicer
 from services.media.formats import MEDIA_TYPES
 from services.media.objects import Objects
 from services.media.store import ImageStore
+from services.moderation.fallback import Fallback
 from services.moderation.models import MODELS, vocabulary
 from services.moderation.moderator import Moderator
 from services.moderation.policy_set import PolicySet
 from services.moderation.recall import Recall
 from services.moderation.servicer import ModerationServicer
+from services.moderation.stored import StoredReplies
 from services.moderation.versions import ModelVersions
 from services.nsfw import converters
 from services.nsfw.servicer import NsfwServicer
@@ -230,9 +232,10 @@ async def world(folder: Path, **settings: Any) -> AsyncIterator[World]:
     )
     # Moderation asks models through a client of its own; a mesh in small needs two servers for it.
     async with grpc_server(registering(*below)) as inner, _client(inner) as models:
-        recall = Recall(store, results, ModelVersions(models), MODELS)
+        stored, versions = StoredReplies(store, results, MODELS), ModelVersions(models)
+        moderator = Moderator(models, MODELS, versions, Fallback(stored, versions))
         policy_set = PolicySet(policies, vocabulary(MODELS))
-        moderation = ModerationServicer(policy_set, Moderator(models, MODELS), recall)
+        moderation = ModerationServicer(policy_set, moderator, Recall(stored, versions))
         above = partial(add_ModerationServiceServicer_to_server, moderation)
         async with AsyncExitStack() as services:
             port = await services.enter_async_context(grpc_server(registering(*below, above)))
