@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import builtins
 import re
-from collections.abc import Awaitable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import unquote, urlsplit
 
@@ -81,7 +81,7 @@ class Objects:
     async def get(self, path: str) -> bytes | None:
         """An object, or None when there is none. Cheap: what is in memory needs no thread."""
         _check(path)
-        with _translated():
+        with _TRANSLATED:
             if self._folder is None:
                 return await self._get_remote(path)
             try:
@@ -104,7 +104,7 @@ class Objects:
         """Write several objects, in no promised order, and sync them together."""
         for path in objects:
             _check(path)
-        with _translated():
+        with _TRANSLATED:
             if self._folder is not None:
                 await asyncio.to_thread(self._put_local, self._folder, objects, durable)
                 return
@@ -119,13 +119,13 @@ class Objects:
     async def sync(self, paths: Iterable[str]) -> None:
         """Make objects durable that somebody else may have written. Clouds are already."""
         if self._folder is not None:
-            with _translated():
+            with _TRANSLATED:
                 await asyncio.to_thread(self._folder.sync, list(paths))
 
     async def size(self, path: str) -> int | None:
         """An object's length in bytes, or None when there is none."""
         _check(path)
-        with _translated():
+        with _TRANSLATED:
             if self._folder is not None:
                 return await asyncio.to_thread(self._folder.size, path)
             try:
@@ -140,7 +140,7 @@ class Objects:
     async def delete(self, path: str, *, durable: bool = False) -> None:
         """Remove an object; one that is not there is no error."""
         _check(path)
-        with _translated():
+        with _TRANSLATED:
             if self._folder is not None:
                 await asyncio.to_thread(self._folder.delete, path, durable=durable)
                 return
@@ -152,7 +152,7 @@ class Objects:
     async def delete_folder(self, path: str) -> bool:
         """Remove every object below `path`; False when there was none."""
         _check(path)
-        with _translated():
+        with _TRANSLATED:
             if self._folder is not None:
                 return await asyncio.to_thread(self._folder.delete_folder, path)
         found = await self.list(path)
@@ -162,7 +162,7 @@ class Objects:
     async def list(self, prefix: str) -> builtins.list[str]:
         """The paths of all objects below a folder, sorted."""
         _check(prefix)
-        with _translated():
+        with _TRANSLATED:
             if self._folder is not None:
                 found = await asyncio.to_thread(_collect, self._store, prefix)
             else:
@@ -182,13 +182,26 @@ async def _all(calls: Iterable[Awaitable[Any]]) -> None:
             raise outcome
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    """The one place where errors of obstore and of the file system become ours."""
-    try:
-        yield
-    except _FOREIGN as error:
-        raise _unavailable(error) from error
+class _Translation:
+    """The one place where errors of obstore and of the file system become ours.
+
+    A class, because a generator's context costs as much as the read around which it stands.
+    """
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, _FOREIGN):
+            raise _unavailable(error) from error
+
+
+_TRANSLATED: Final = _Translation()
 
 
 def _unavailable(error: Exception) -> errors.StoreUnavailable:

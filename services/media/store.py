@@ -2,7 +2,7 @@
 
 One folder an image, `images/<first two digits>/<digest>/`, with `original`, `rendition` where the
 original does not serve as its own, results, and `meta.json`, which is written last and removed
-first: an image exists exactly when a valid `meta.json` does (docs/decisions/image-store.md).
+first: an image exists exactly when a valid `meta.json` does (docs/decisions/existence.md).
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from weakref import WeakValueDictionary
 
 from services import errors
 from services.media.decode import inspect
+from services.media.formats import jpeg
 from services.media.info import ImageInfo, check_bytes
 from services.media.objects import Objects
 from services.media.record import ImageRecord
 from services.media.rendition import RENDITION_VERSION, render
 
 BIG_PIXELS: Final = 12_000_000
-"""From here on an image is decoded alone: 50 megapixels with alpha take 0.6 GB for a moment."""
+"""From here on an image that is no JPEG is decoded alone: 50 megapixels of WebP take 1.1 GB for a
+moment, where a JPEG, decoded while scaling, takes 0.03."""
 
 _META: Final = "meta.json"
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
@@ -51,7 +53,7 @@ class ImageStore:
     """
 
     def __init__(self, objects: Objects, *, concurrency: int = os.cpu_count() or 1) -> None:
-        """`concurrency` images are decoded at once, but of big ones only one."""
+        """`concurrency` images are decoded at once, of big ones only one: see BIG_PIXELS."""
         self._objects = objects
         self._slots = asyncio.Semaphore(concurrency)
         self._big = asyncio.Semaphore(1)
@@ -90,11 +92,22 @@ class ImageStore:
         One that an older recipe made is made anew: results are named by today's.
         """
         if record.rendition_version != RENDITION_VERSION:
-            original = await self.original(record)
-            info = await asyncio.to_thread(inspect, original)
-            return await self._render(original, info)
+            _, made = await self.render(await self.original(record))
+            return made
         name = "rendition" if record.rendition_bytes else "original"
         return await self._blob(record.digest, name)
+
+    async def render(self, data: bytes) -> tuple[ImageInfo, bytes]:
+        """What bytes are, and their rendition, within this store's bounds; stores nothing.
+
+        Raises EmptyImage, ImageTooLarge, UnsupportedFormat, CorruptImage, TooManyPixels.
+        """
+        info = await asyncio.to_thread(inspect, data)
+        big: contextlib.AbstractAsyncContextManager[None] = (
+            self._big if _is_big(info) else contextlib.nullcontext()
+        )
+        async with big, self._slots:
+            return info, await asyncio.to_thread(render, data, info)
 
     async def delete(self, digest: str) -> None:
         """Delete an image, its rendition and its results; from the first moment it is gone.
@@ -121,8 +134,7 @@ class ImageStore:
 
     async def _write(self, digest: str, data: bytes) -> ImageRecord:
         folder = image_folder(digest)
-        info = await asyncio.to_thread(inspect, data)
-        rendition = await self._render(data, info)
+        info, rendition = await self.render(data)
         record = ImageRecord.new(digest, info, data, rendition)
         blobs = {"original": data, "rendition": rendition}
         await self._objects.put_all(
@@ -162,13 +174,6 @@ class ImageStore:
             raise _not_found(digest)
         return data
 
-    async def _render(self, data: bytes, info: ImageInfo) -> bytes:
-        big: contextlib.AbstractAsyncContextManager[None] = (
-            self._big if info.pixels >= BIG_PIXELS else contextlib.nullcontext()
-        )
-        async with big, self._slots:
-            return await asyncio.to_thread(render, data, info)
-
     @contextlib.asynccontextmanager
     async def _alone(self, digest: str) -> AsyncIterator[None]:
         """One write or deletion of an image at a time."""
@@ -193,6 +198,10 @@ class ImageStore:
 
 def _not_found(digest: str) -> errors.ImageNotFound:
     return errors.ImageNotFound(f"there is no image {digest}", field="digest")
+
+
+def _is_big(info: ImageInfo) -> bool:
+    return info.pixels >= BIG_PIXELS and info.media_type != jpeg.MEDIA_TYPE
 
 
 def _digest_of(data: bytes) -> str:

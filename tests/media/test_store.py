@@ -294,6 +294,18 @@ async def test_renditions_of_another_recipe_are_made_anew(
     assert await store.rendition(record) == fresh
 
 
+async def test_bytes_are_rendered_without_being_stored(store: ImageStore, objects: SlowObjects):
+    """What an upload would give can be had for bytes that nobody wants to keep."""
+    data = photos.jpeg(2000, 1000)
+    info, rendition = await store.render(data)
+    assert (info.width, info.height) == (2000, 1000)
+    assert await objects.list("images") == []
+    record, _ = await store.create(data)
+    assert await store.rendition(record) == rendition
+    with pytest.raises(errors.CorruptImage):
+        await store.render(data[:-100])
+
+
 async def test_an_upload_survives_its_caller(store: ImageStore, objects: SlowObjects):
     """A caller who leaves half-way leaves a whole image behind, and `close` waits for it."""
     objects.go.clear()
