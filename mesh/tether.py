@@ -1,4 +1,4 @@
-"""Start a program that does not outlive its parent.
+"""Start a program that does not outlive its parent, with as many open files as are allowed.
 
 `python -I -S tether.py PARENT PROGRAM ARGUMENT…` becomes PROGRAM, which the kernel kills when the
 parent goes, however it goes (Linux's PR_SET_PDEATHSIG survives execve). A small program instead of
@@ -7,6 +7,7 @@ parent goes, however it goes (Linux's PR_SET_PDEATHSIG survives execve). A small
 
 import ctypes
 import os
+import resource
 import sys
 
 PR_SET_PDEATHSIG = 1
@@ -17,6 +18,9 @@ def main(parent: int, argv: list[str]) -> None:
     """Replace this process by `argv`, tied to the life of the process `parent`."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, SIGKILL)
+    # Envoy's cache keeps a file open for every answer that it stored in the last minutes.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if os.getppid() != parent:
         sys.exit("the launcher is gone")  # before prctl could notice
     try:
