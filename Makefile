@@ -15,7 +15,7 @@ setup: .setup/python .setup/node .setup/models
 	@touch $@
 
 .setup/python: .setup/uv pyproject.toml uv.lock
-	.setup/tools/bin/uv sync --quiet --frozen --python $(PYTHON)
+	.setup/tools/bin/uv sync --quiet --frozen --compile-bytecode --python $(PYTHON)
 	@touch $@
 
 .setup/node: .setup/python package.json package-lock.json

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -68,7 +69,9 @@ def create_app(settings: RestSettings, mesh: MeshClient) -> web.Application:
     )
 
     async def collaborators(_app: web.Application) -> AsyncIterator[None]:
+        learning = asyncio.create_task(versions.learn())
         yield
+        learning.cancel()
         await uploads.close()
         await versions.close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from services import catalog
 from services.client.mesh import MeshClient
@@ -26,6 +26,7 @@ class Versions:
 
     def __init__(self, mesh: MeshClient, ttl_s: float) -> None:
         self._mesh = mesh
+        self._ttl_s = ttl_s
         self._models = {
             process.model: Remembered(_asking_model(mesh, process.model), ttl_s)
             for process in catalog.MODELS
@@ -72,6 +73,24 @@ class Versions:
         except VisionmeshError:
             return None
         return verdict_parts(policy.name, policy.version, models)
+
+    async def learn(self) -> None:
+        """Ask everything, again and again, until each has answered once.
+
+        So that what a model lost later has made before is still known to be the same.
+        """
+        unknown: list[Remembered[Any]] = [*self._models.values(), self._policies]
+        while unknown:
+            answers = await asyncio.gather(
+                *(one.current() for one in unknown), return_exceptions=True
+            )
+            unknown = [
+                one
+                for one, answer in zip(unknown, answers, strict=True)
+                if isinstance(answer, VisionmeshError)
+            ]
+            if unknown:
+                await asyncio.sleep(self._ttl_s)
 
     async def close(self) -> None:
         """Stop asking."""
