@@ -72,6 +72,7 @@ def create_app(settings: RestSettings, mesh: MeshClient) -> web.Application:
         learning = asyncio.create_task(versions.learn())
         yield
         learning.cancel()
+        await asyncio.wait([learning])
         await uploads.close()
         await versions.close()
 

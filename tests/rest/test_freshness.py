@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,20 @@ async def test_tag_of_an_answer_that_was_never_made(tmp_path: Path, jpeg: bytes,
         await second.upload(jpeg)
         assert (await second.get(path, If_None_Match=tag)).status == 304
         assert second.model.predictions == 0
+
+
+async def test_tag_is_known_before_anybody_asks(tmp_path: Path, jpeg: bytes):
+    """A facade learns versions when it starts: a model lost before the first request costs no 304."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    async with world(tmp_path / "one") as first:
+        path = f"/v1/images/{await first.upload(jpeg)}/nsfw"
+        tag = (await first.get(path)).headers["ETag"]
+    async with world(tmp_path / "two") as second:
+        await second.upload(jpeg)
+        await asyncio.wait_for(second.nsfw.described.wait(), 10)
+        second.nsfw.error = errors.Unavailable("down")
+        assert (await second.get(path, If_None_Match=tag)).status == 304
 
 
 @pytest.mark.parametrize("what", ["", "/nsfw", "/moderation"])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from services import errors
-from tests.rest.world import World, digest_of
+from tests.rest.world import World, digest_of, world
 
 
 async def test_score(rest: World, jpeg: bytes):
@@ -123,14 +125,14 @@ async def test_models_and_policies(rest: World):
     ]
 
 
-async def test_models_that_nobody_knows(rest: World):
+async def test_models_that_nobody_knows(tmp_path: Path):
     """A model that never said what it is is named with its error, and the list is not kept."""
-    rest.nsfw.error = errors.Unavailable("down")
-    answer = await rest.get("/v1/models")
-    assert answer.json["models"] == []
-    assert [failure["code"] for failure in answer.json["errors"]] == ["MODEL_UNAVAILABLE"]
-    assert answer.headers["Cache-Control"] == "no-store"
-    assert (await rest.get("/v1/models/nsfw")).status == 503
+    async with world(tmp_path, nsfw_error=errors.Unavailable("down")) as rest:
+        answer = await rest.get("/v1/models")
+        assert answer.json["models"] == []
+        assert [failure["code"] for failure in answer.json["errors"]] == ["MODEL_UNAVAILABLE"]
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert (await rest.get("/v1/models/nsfw")).status == 503
 
 
 async def test_ready_while_a_model_is_down(rest: World):

@@ -102,6 +102,11 @@ class FailingNsfw(NsfwServicer):
     """The real servicer, until `error` is set: then every call fails with it."""
 
     error: Exception | None = None
+    described: asyncio.Event
+
+    def __init__(self, plane: DataPlane[NsfwResult], model: nsfw_pb2.GetModelResponse) -> None:
+        super().__init__(plane, model)
+        self.described = asyncio.Event()
 
     def describe(self, model: nsfw_pb2.GetModelResponse) -> None:
         self._model = model
@@ -114,6 +119,7 @@ class FailingNsfw(NsfwServicer):
     async def GetModel(self, request: Any, context: Any) -> nsfw_pb2.GetModelResponse:
         if self.error:
             raise self.error
+        self.described.set()
         return await super().GetModel(request, context)
 
 
@@ -215,8 +221,13 @@ class World:
 
 
 @asynccontextmanager
-async def world(folder: Path, **settings: Any) -> AsyncIterator[World]:
-    """Start a mesh and its facade; `settings` are RestSettings'."""
+async def world(
+    folder: Path, *, nsfw_error: Exception | None = None, **settings: Any
+) -> AsyncIterator[World]:
+    """Start a mesh and its facade; `settings` are RestSettings'.
+
+    With `nsfw_error` the model's service fails from the first moment on.
+    """
     policies = folder / "policies"
     policies.mkdir()
     (policies / "default.yaml").write_text(DEFAULT)
@@ -226,6 +237,7 @@ async def world(folder: Path, **settings: Any) -> AsyncIterator[World]:
     model = FakeModel()
     images = CountingImages(store)
     nsfw = FailingNsfw(DataPlane(model, store, results), _about(model))
+    nsfw.error = nsfw_error
     below = (
         partial(add_ImageServiceServicer_to_server, images),
         partial(add_NsfwServiceServicer_to_server, nsfw),
