@@ -20,6 +20,9 @@ DEFAULT_POLICY: Final = "default"
 ASK_TIMEOUT_S: Final = 1.0
 """How long a service may take to describe itself, which it has at hand (a guess)."""
 
+FIRST_RETRY_S: Final = 0.1
+"""How soon who did not answer is asked again; a mesh that starts answers within a second or two."""
+
 
 class Versions:
     """What the models and the policies are now, at most `ttl_s` seconds old."""
@@ -80,6 +83,7 @@ class Versions:
         So that what a model lost later has made before is still known to be the same.
         """
         unknown: list[Remembered[Any]] = [*self._models.values(), self._policies]
+        delay_s = FIRST_RETRY_S
         while unknown:
             answers = await asyncio.gather(
                 *(one.current() for one in unknown), return_exceptions=True
@@ -90,7 +94,8 @@ class Versions:
                 if isinstance(answer, VisionmeshError)
             ]
             if unknown:
-                await asyncio.sleep(self._ttl_s)
+                await asyncio.sleep(delay_s)
+                delay_s = min(self._ttl_s, 2 * delay_s)
 
     async def close(self) -> None:
         """Stop asking."""

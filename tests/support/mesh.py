@@ -35,6 +35,7 @@ class FakeNsfw(nsfw_pb2_grpc.NsfwServiceServicer):
         self.trace_ids: list[str] = []
         self.remaining_s: list[float | None] = []
         self.cancelled = asyncio.Event()
+        self.described = asyncio.Event()
 
     async def Classify(
         self, request: nsfw_pb2.ClassifyRequest, context: Any
@@ -68,6 +69,7 @@ class FakeNsfw(nsfw_pb2_grpc.NsfwServiceServicer):
     ) -> nsfw_pb2.GetModelResponse:
         if self.error:
             raise errors.Unavailable("down")
+        self.described.set()
         return nsfw_pb2.GetModelResponse(
             model=model_pb2.Model(name="nsfw", version=self.version, labels=["sfw", "nsfw"])
         )
