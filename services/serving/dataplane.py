@@ -17,7 +17,6 @@ import structlog
 
 from services import errors
 from services.errors import VisionmeshError
-from services.media.rendition import make_rendition
 from services.media.store import ImageStore
 from services.results.keys import ResultKey
 from services.results.store import ResultStore
@@ -144,7 +143,7 @@ class DataPlane(Generic[R]):
         return Outcome(digest, model.version, result, None, record.width, record.height, origin)
 
     async def _look_inline(self, digest: str, data: bytes) -> Outcome[R]:
-        info, rendition = await asyncio.to_thread(make_rendition, data)
+        info, rendition = await self._images.render(data)
         result = await self._model.predict(rendition)
         return Outcome(digest, self._model.version, result, None, info.width, info.height)
 

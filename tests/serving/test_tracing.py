@@ -48,5 +48,6 @@ def test_requests_do_not_inherit():
 
 def test_outside_a_request():
     """Outside a request there is no trace to continue."""
-    assert not tracing.active()
-    assert tracing.traceparent() == ""
+    nowhere = contextvars.Context()
+    assert not nowhere.run(tracing.active)
+    assert nowhere.run(tracing.traceparent) == ""
