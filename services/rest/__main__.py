@@ -1,6 +1,10 @@
-"""`python -m services.rest`: the facade as a process."""
+"""The facade's process: `python -m services.rest`."""
 
 from __future__ import annotations
+
+import sys
+
+from pydantic import ValidationError
 
 from services.rest.server import serve
 from services.rest.settings import RestSettings
@@ -8,11 +12,15 @@ from services.serving.logs import configure_logging
 from services.serving.server import run
 
 
-def main() -> None:
+async def main() -> None:
     settings = RestSettings()
     configure_logging("rest", settings)
-    run(serve(settings))
+    await serve(settings)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        run(main())
+    except (OSError, ValidationError) as error:
+        # What is wrong outside of the program, a person can put right: no traceback.
+        sys.exit(f"rest: {' '.join(str(error).split())}")

@@ -64,7 +64,7 @@ async def test_tag_of_an_answer_that_was_never_made(tmp_path: Path, jpeg: bytes,
 
 
 async def test_tag_is_known_before_anybody_asks(tmp_path: Path, jpeg: bytes):
-    """A facade learns versions when it starts: a model lost before the first request costs no 304."""
+    """A facade learns versions when it starts: a model that is lost then costs no 304."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     async with world(tmp_path / "one") as first:

@@ -1,0 +1,95 @@
+"""`python -m services.rest` as it is started in a mesh."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+
+from tests.rest.world import World, digest_of
+
+TIMEOUT_S = 60.0
+
+
+@asynccontextmanager
+async def process(**settings: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The facade as a process, which is gone afterwards."""
+    variables = {f"VISIONMESH_{key.upper()}": value for key, value in settings.items()}
+    started = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "services.rest",
+        env={
+            **os.environ,
+            **{f"VISIONMESH_{key.upper()}": value for key, value in settings.items()},
+        },
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield started
+    finally:
+        if started.returncode is None:
+            started.kill()
+        await started.wait()
+
+
+async def port_of(started: asyncio.subprocess.Process) -> int:
+    """The port that the process says it serves."""
+    assert started.stderr is not None
+    async with asyncio.timeout(TIMEOUT_S):
+        while line := (await started.stderr.readline()).decode():
+            if found := re.search(r'"address": "127\.0\.0\.1:(\d+)"', line):
+                return int(found[1])
+    raise AssertionError("the process ended without serving")
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+async def test_serves_and_drains(rest: World, jpeg: bytes, stop: signal.Signals):
+    """The process serves the mesh that it is told of; asked to stop, it answers what it began."""
+    mesh_address = f"127.0.0.1:{rest.mesh_port}"
+    async with process(mesh_address=mesh_address, log_json="true", port="0") as started:
+        url = f"http://127.0.0.1:{await port_of(started)}"
+        async with aiohttp.ClientSession(url) as http:
+            async with http.get("/readyz") as ready:
+                assert ready.status == 200
+            rest.images.gate.clear()
+            rest.images.arrived.clear()
+            upload = asyncio.create_task(_upload(http, jpeg))
+            await asyncio.wait_for(rest.images.arrived.wait(), TIMEOUT_S)
+            started.send_signal(stop)
+            rest.images.gate.set()
+            assert await upload == digest_of(jpeg)
+        assert await asyncio.wait_for(started.wait(), TIMEOUT_S) == 0
+
+
+async def test_taken_port_is_an_error(rest: World):
+    """A port on which somebody listens ends the process with a message and no traceback."""
+    async with process(port=str(rest.port)) as started:
+        assert started.stderr is not None
+        output = (await asyncio.wait_for(started.stderr.read(), TIMEOUT_S)).decode()
+        assert await started.wait() == 1
+    assert str(rest.port) in output
+    assert "Traceback" not in output
+
+
+async def test_bad_setting_is_an_error():
+    """A setting that cannot be read ends the process with its name."""
+    async with process(body_timeout_s="soon") as started:
+        assert started.stderr is not None
+        output = (await asyncio.wait_for(started.stderr.read(), TIMEOUT_S)).decode()
+        assert await started.wait() == 1
+    assert "body_timeout_s" in output
+    assert "Traceback" not in output
+
+
+async def _upload(http: aiohttp.ClientSession, data: bytes) -> str:
+    async with http.post("/v1/images", data=data, headers={"Content-Type": "image/jpeg"}) as answer:
+        image_id: str = (await answer.json())["id"]
+        return image_id
