@@ -26,10 +26,7 @@ async def process(**settings: str) -> AsyncIterator[asyncio.subprocess.Process]:
         sys.executable,
         "-m",
         "services.rest",
-        env={
-            **os.environ,
-            **{f"VISIONMESH_{key.upper()}": value for key, value in settings.items()},
-        },
+        env={**os.environ, **variables},
         stderr=asyncio.subprocess.PIPE,
     )
     try:
