@@ -83,7 +83,7 @@ class ProxySettings:
     """How long nothing may move, which waiting for an answer is too; ends slow readers."""
     idle_timeout_s: float = 60.0
     """How long a client may keep a connection open without a request."""
-    health_interval_s: float = 0.5
+    health_interval_s: float = 1.0
     health_timeout_s: float = 1.0
     ejection_s: float = 2.0
 
