@@ -128,3 +128,14 @@ async def test_keeps_envoys_cache_working(rest: World, jpeg: bytes, path: str):
     assert "Vary" not in answer.headers
     assert "Content-Encoding" not in answer.headers
     assert "private" not in answer.headers["Cache-Control"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_head_is_get_without_a_body(rest: World, jpeg: bytes, path: str):
+    """HEAD answers wherever GET does, with the same headers."""
+    path = path.format(id=await rest.upload(jpeg))
+    get = await rest.get(path)
+    head = await rest.ask("HEAD", path, check=False)
+    assert (head.status, head.body) == (200, b"")
+    for name in ("ETag", "Cache-Control", "Content-Type", "Content-Length"):
+        assert head.headers[name] == get.headers[name]
