@@ -17,6 +17,7 @@ from aiohttp import hdrs, web
 from services import errors
 from services.limits import MAX_IMAGE_BYTES, MAX_UPLOAD_BYTES
 from services.rest import forms
+from services.rest.budget import Body, Budget, Share
 from services.rest.problems import HttpError
 
 RAW_TYPES: Final = "image/*, application/octet-stream"
@@ -30,11 +31,11 @@ class BodyReader:
     """Reads uploads within a budget for all that are in memory at once."""
 
     def __init__(self, budget_bytes: int, timeout_s: float) -> None:
-        self._free_bytes = budget_bytes
+        self._budget = Budget(budget_bytes)
         self._timeout_s = timeout_s
 
     @asynccontextmanager
-    async def image(self, request: web.Request, *, form: bool = True) -> AsyncIterator[bytes]:
+    async def image(self, request: web.Request, *, form: bool = True) -> AsyncIterator[Body]:
         """The one image of a request, raw or as the file of a form, held until the block ends.
 
         Raises EmptyImage, ImageTooLarge, InvalidArgument, Overloaded, and HttpError for a body of
@@ -42,23 +43,20 @@ class BodyReader:
         """
         is_form = _check_type(request, form)
         limit = MAX_UPLOAD_BYTES if is_form else MAX_IMAGE_BYTES
-        taken = [0]
-        try:
-            body = await self._read(request, limit, taken)
+        with self._budget.share() as share:
+            body = await self._read(request, limit, share)
             data = await _file_of(request, body) if is_form else body
             if not data:
                 raise errors.EmptyImage("the image is empty", field="body")
             if len(data) > MAX_IMAGE_BYTES:
                 raise _too_large(MAX_IMAGE_BYTES)
-            yield data
-        finally:
-            self._free_bytes += taken[0]
+            yield Body(data, share)
 
-    async def _read(self, request: web.Request, limit: int, taken: list[int]) -> bytes:
+    async def _read(self, request: web.Request, limit: int, share: Share) -> bytes:
         declared = request.content_length or 0
         if declared > limit:
             raise _too_large(limit)
-        self._take(declared, taken)
+        share.grow(declared)
         await _continue(request)
         chunks, count = [], 0
         try:
@@ -67,7 +65,7 @@ class BodyReader:
                     count += len(chunk)
                     if count > limit:
                         raise _too_large(limit)
-                    self._take(count - taken[0], taken)
+                    share.grow(count)
                     chunks.append(chunk)
         except TimeoutError:
             raise HttpError(
@@ -80,14 +78,6 @@ class BodyReader:
         except web.RequestPayloadError as error:
             raise errors.InvalidArgument("the body is not valid HTTP", field="body") from error
         return b"".join(chunks)
-
-    def _take(self, count: int, taken: list[int]) -> None:
-        if count <= 0:
-            return
-        if count > self._free_bytes:
-            raise errors.Overloaded("too many uploads at once, try again soon")
-        self._free_bytes -= count
-        taken[0] += count
 
 
 async def leave_expectation(_request: web.Request) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import structlog
 
 from services.client.mesh import MeshClient
+from services.rest.budget import Body
 from visionmesh.images.v1.images_pb2 import CreateImageResponse
 
 _log = structlog.get_logger()
@@ -19,11 +20,17 @@ class Uploads:
         self._mesh = mesh
         self._storing: set[asyncio.Task[CreateImageResponse]] = set()
 
-    async def store(self, data: bytes, digest: str = "") -> CreateImageResponse:
-        """Store an image durably; `digest`, when given, is what its bytes must hash to."""
-        task = asyncio.create_task(self._mesh.create_image(data, digest))
+    async def store(self, body: Body, digest: str = "") -> CreateImageResponse:
+        """Store an image durably; `digest`, when given, is what its bytes must hash to.
+
+        The body's share of the budget is held until the upload has ended.
+        """
+        body.share.hold()
+        task = asyncio.create_task(self._mesh.create_image(body.data, digest))
         self._storing.add(task)
         task.add_done_callback(self._stored)
+        # Not within the task: one that is cancelled before it runs would hold nothing.
+        task.add_done_callback(lambda _task: body.share.release())
         return await asyncio.shield(task)
 
     async def close(self) -> None:

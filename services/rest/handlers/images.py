@@ -28,16 +28,16 @@ class ImageHandlers:
         """POST /v1/images"""
         asked = self._kind.asked(request)
         timeout_s(request)  # whatever can be refused is refused before the body is read
-        async with self._bodies.image(request) as data, time_limit(request):
-            return _stored(asked, await self._uploads.store(data))
+        async with self._bodies.image(request) as body, time_limit(request):
+            return _stored(asked, await self._uploads.store(body))
 
     async def put(self, request: web.Request) -> web.Response:
         """PUT /v1/images/{id}"""
         asked = self._kind.asked(request)
         digest = query.image_id(request.match_info["id"])
         timeout_s(request)
-        async with self._bodies.image(request, form=False) as data, time_limit(request):
-            return _stored(asked, await self._uploads.store(data, digest))
+        async with self._bodies.image(request, form=False) as body, time_limit(request):
+            return _stored(asked, await self._uploads.store(body, digest))
 
     async def get(self, request: web.Request) -> web.Response:
         """GET and HEAD /v1/images/{id}"""

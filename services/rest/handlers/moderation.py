@@ -60,8 +60,8 @@ class ModerationHandlers:
         timeout_s(request)
         if policy:
             await self._versions.policy(policy)  # an unknown one must not leave an image behind
-        async with self._bodies.image(request) as data, time_limit(request):
-            digest = (await self._uploads.store(data)).image.digest
+        async with self._bodies.image(request) as body, time_limit(request):
+            digest = (await self._uploads.store(body)).image.digest
             # By digest alone: the store holds the small rendition that the models read, so the
             # bytes need not travel through every hop again.
             outcome = await self._moderate(digest, policy)
