@@ -122,8 +122,8 @@ class Child:
                     await asyncio.wait_for(self._stopping.wait(), delay_s)
                 self.restarts += 1
         finally:
-            self._change(State.STOPPED)
             self._done.set()
+            self._change(State.STOPPED)
 
     async def stop(self, grace_s: float) -> None:
         """Ask it to end, and kill it when it has not ended after `grace_s` seconds."""
@@ -172,12 +172,12 @@ class Child:
             os.close(write_end)
         self.pid = process.pid
         self.started_at = time.time()
-        self._change(State.STARTING)
-        if self._stopping.is_set():
-            self.signal(self._stop_signal)  # asked while it was being started
         pump = asyncio.create_task(self._pump(read_end))
         watch = asyncio.create_task(self._watch())
         try:
+            self._change(State.STARTING)
+            if self._stopping.is_set():
+                self.signal(self._stop_signal)  # asked while it was being started
             self.reason = _how_it_ended(await process.wait())
         finally:
             watch.cancel()

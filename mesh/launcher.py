@@ -17,7 +17,7 @@ from mesh import admin, ports, proxy
 from mesh.child import Child, Pace, State
 from mesh.errors import MeshError, StartFailed
 from mesh.health import HttpProbe, Unhealthy
-from mesh.logs import MAX_FILE_BYTES, MeshLog, Style
+from mesh.logs import LAUNCHER, MAX_FILE_BYTES, MeshLog, Style
 from mesh.ports import HOST
 from mesh.programs import MeshOptions, envoy_program, proxy_settings, service_programs
 from mesh.state import DataDir, Run, RunningProcess
@@ -157,7 +157,15 @@ class Mesh:
             raise MeshError(f"Envoy refuses its configuration: {error}") from None
 
     def _on_change(self) -> None:
-        """Let Envoy's endpoints and `run.json` follow what runs."""
+        """Let files follow what runs; a full disk must not end the supervision of anything."""
+        try:
+            self._write_what_runs()
+        except OSError as error:
+            reason = f"what runs is not written down: {error.strerror}"
+            self._log.event("error", reason, process=LAUNCHER)
+
+    def _write_what_runs(self) -> None:
+        """Envoy's endpoints and `run.json`."""
         children = self._running().children
         for process in PROCESSES:
             serving = [

@@ -22,7 +22,9 @@ MAX_EDGE_PORT: Final = 65_535 - SPAN
 
 
 def max_replicas(process: Process) -> int:
-    """How many replicas fit before the next process's ports."""
+    """How many replicas may be, and fit before the next process's ports."""
+    if process.max_replicas is not None:
+        return process.max_replicas
     later = [other.offset for other in PROCESSES if other.offset > process.offset]
     return min(later, default=process.offset + LAST_ROOM) - process.offset
 
@@ -35,7 +37,8 @@ def replicas_of(asked: Mapping[str, int]) -> dict[str, int]:
             raise InvalidOption(f"--replicas {name}={count}: no such process; there are: {known}")
         if not 1 <= count <= max_replicas(BY_NAME[name]):
             most = max_replicas(BY_NAME[name])
-            raise InvalidOption(f"--replicas {name}={count}: must be from 1 to {most}")
+            allowed = "must be 1" if most == 1 else f"must be from 1 to {most}"
+            raise InvalidOption(f"--replicas {name}={count}: {allowed}")
     return {process.name: asked.get(process.name, process.replicas) for process in PROCESSES}
 
 

@@ -25,6 +25,8 @@ class Process:
     `offset` is counted from the edge port, and replica n listens at `offset + n`. `grpc_service` is
     the full name that the mesh listener routes by; a process without one speaks HTTP, and the edge
     listener routes to it. `model` is the name of the model that it serves, in URLs and policies.
+    `max_replicas` is set where more at a time would be wrong. `once` names the RPCs that are not
+    sent a second time when the process may have seen them.
     """
 
     name: str
@@ -33,6 +35,8 @@ class Process:
     grpc_service: str | None = None
     model: str | None = None
     replicas: int = 1
+    max_replicas: int | None = None
+    once: tuple[str, ...] = ()
 
     @property
     def module(self) -> str:
@@ -48,7 +52,15 @@ class Process:
 
 
 PROCESSES: Final[tuple[Process, ...]] = (
-    Process("images", 10, grpc_service="visionmesh.images.v1.ImageService"),
+    Process(
+        "images",
+        10,
+        grpc_service="visionmesh.images.v1.ImageService",
+        # An upload and a deletion of one image keep out of each other's way within one process.
+        max_replicas=1,
+        # The second deletion of an image finds none, and would say so to who deleted it.
+        once=("DeleteImage",),
+    ),
     Process("nsfw", 20, grpc_service="visionmesh.nsfw.v1.NsfwService", model="nsfw"),
     Process(
         "moderation",

@@ -25,3 +25,7 @@ class ResultStore:
     async def put(self, key: ResultKey, data: bytes) -> None:
         """Keep an encoded result. Raises StoreUnavailable."""
         await self._objects.put(result_path(key), data)
+
+    async def delete(self, key: ResultKey) -> None:
+        """Forget a result; one that is not there is no error. Raises StoreUnavailable."""
+        await self._objects.delete(result_path(key))

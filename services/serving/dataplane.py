@@ -16,7 +16,7 @@ from typing import Final, Generic, Protocol, TypeVar
 import structlog
 
 from services import errors
-from services.errors import VisionmeshError
+from services.errors import ImageNotFound, StoreUnavailable, VisionmeshError
 from services.media.store import ImageStore
 from services.results.keys import ResultKey
 from services.results.store import ResultStore
@@ -130,7 +130,7 @@ class DataPlane(Generic[R]):
         model = self._model
         try:
             record = await self._images.get(digest)
-        except errors.ImageNotFound:
+        except ImageNotFound:
             if not data:
                 raise
             return await self._look_inline(digest, data)
@@ -139,7 +139,7 @@ class DataPlane(Generic[R]):
         if result is None:
             result = await model.predict(await self._images.rendition(record))
             origin = Origin.INFERENCE
-            await self._store(key, result)
+            await self._publish(key, result)
         return Outcome(digest, model.version, result, None, record.width, record.height, origin)
 
     async def _look_inline(self, digest: str, data: bytes) -> Outcome[R]:
@@ -156,11 +156,22 @@ class DataPlane(Generic[R]):
             _log.warning("stored result is not readable", key=key, error=str(error))
             return None
 
-    async def _store(self, key: ResultKey, result: R) -> None:
+    async def _publish(self, key: ResultKey, result: R) -> None:
+        """Store a result, unless its image was deleted meanwhile. Raises ImageNotFound then.
+
+        Looked at before, so that nothing is written in vain, and after, so that nothing is left of
+        what a deletion overtook.
+        """
+        await self._images.get(key.digest)
         try:
             await self._results.put(key, self._model.encode(result))
-        except VisionmeshError as error:
+        except StoreUnavailable as error:
             _log.warning("result is not stored", key=key, error=str(error))
+        try:
+            await self._images.get(key.digest)
+        except ImageNotFound:
+            await self._results.delete(key)
+            raise
 
 
 def _budget_s() -> float | None:

@@ -66,8 +66,8 @@ def code_of(error: VisionmeshError) -> grpc.StatusCode:
 
 
 def to_status(error: BaseException) -> status_pb2.Status:
-    """The status that a client gets; what is not ours is logged and becomes `internal error`."""
-    if not isinstance(error, VisionmeshError):
+    """The status that a client gets; a fault of ours is logged and becomes `internal error`."""
+    if not isinstance(error, VisionmeshError) or isinstance(error, errors.Internal):
         _log.error("unexpected error", exc_info=error)
         error = errors.Internal("internal error")
     metadata = {"field": error.field, "limit": error.limit}

@@ -127,6 +127,14 @@ def digest_routes(config: Config) -> None:
     found[:] = [route for route in found if "headers" not in route["match"]]
 
 
+def once_routes(config: Config) -> None:
+    """The routes of single RPCs, whose calls then take those of their service."""
+    found = host(config, "mesh")["routes"]
+    kept = [route for route in found if "path" not in route["match"]]
+    assert len(kept) < len(found)
+    found[:] = kept
+
+
 def retry_budget(config: Config) -> None:
     for cluster in clusters(config):
         del cluster["circuit_breakers"]["thresholds"][0]["retry_budget"]

@@ -16,7 +16,7 @@ from services.limits import MAX_INLINE_BYTES
 from tests.envoy import removals
 from tests.envoy.http2 import call_frames, greeting
 from tests.envoy.replica import Replica
-from tests.envoy.world import HOST, NSFW, Feature, Mesh, mesh_world
+from tests.envoy.world import HOST, IMAGES, NSFW, Feature, Mesh, mesh_world
 from tests.support.envoy import patience_s, until
 
 DIGESTS = [hashlib.sha256(bytes([n])).hexdigest() for n in range(30)]
@@ -57,6 +57,20 @@ async def retry_of_a_large_request(mesh: Mesh) -> None:
     for replica in mesh.replicas:
         replica.failing = 1
     assert await mesh.code(request=bytes(10_000_000)) is StatusCode.OK
+
+
+async def no_second_deletion(mesh: Mesh) -> None:
+    (replica,) = mesh.replicas
+    mesh.publish(replica, process="images")
+    for cluster in ("images", "images-by-digest"):
+        await mesh.envoy.until_healthy(cluster, 1)
+    for digest in ("", DIGESTS[0]):
+        replica.calls.clear()
+        replica.failing = 1
+        code = await mesh.code(service=IMAGES, rpc="DeleteImage", digest=digest)
+        assert (code, len(replica.calls)) == (StatusCode.UNAVAILABLE, 1)
+        replica.failing = 1
+        assert await mesh.code(service=IMAGES, rpc="GetImages", digest=digest) is StatusCode.OK
 
 
 async def retry_elsewhere(mesh: Mesh) -> None:
@@ -211,6 +225,7 @@ FEATURES = [
         removals.cluster_setting("load_balancing_policy"),
     ),
     Feature("retry", retry, removals.host_setting("retry_policy")),
+    Feature("no second deletion", no_second_deletion, removals.once_routes, {"replicas": 1}),
     Feature(
         "retry elsewhere",
         retry_elsewhere,

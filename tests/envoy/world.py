@@ -25,6 +25,7 @@ from tests.support.envoy import Config, Envoy, settings_in
 
 HOST = "127.0.0.1"
 NSFW = str(BY_NAME["nsfw"].grpc_service)
+IMAGES = str(BY_NAME["images"].grpc_service)
 
 
 @dataclass(frozen=True)
@@ -146,13 +147,14 @@ class Mesh:
         digest: str = "",
         *,
         service: str = NSFW,
+        rpc: str = "Any",
         request: bytes = b"",
         timeout: float = 30.0,
     ) -> str:
         """The name of the replica that answered. Raises AioRpcError."""
         metadata = [("x-visionmesh-digest", digest)] if digest else []
         method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self.channel.unary_unary(
-            f"/{service}/Any"
+            f"/{service}/{rpc}"
         )
         return (await method(request, metadata=metadata, timeout=timeout)).decode()
 

@@ -144,6 +144,34 @@ async def test_store_failure_costs_no_answer(world: World, monkeypatch: pytest.M
     assert outcome.result
 
 
+async def test_deleted_while_the_model_looks(world: World):
+    """An image that is deleted during its inference is not found, and nothing of it is left."""
+    ref = await world.photo()
+    world.model.hold = asyncio.Event()
+    call = asyncio.create_task(world.plane.outcomes([ref]))
+    await world.model.entered.wait()
+    await world.images.delete(ref.digest)
+    world.model.hold.set()
+    (outcome,) = await call
+    assert isinstance(outcome.error, errors.ImageNotFound)
+    assert await world.objects.list("images") == []
+
+
+async def test_deleted_while_its_result_is_stored(world: World, monkeypatch: pytest.MonkeyPatch):
+    """A deletion that the storing of a result overtakes leaves nothing either."""
+    ref = await world.photo()
+    put = world.results.put
+
+    async def late(key: ResultKey, data: bytes) -> None:
+        await world.images.delete(ref.digest)
+        await put(key, data)
+
+    monkeypatch.setattr(world.results, "put", late)
+    (outcome,) = await world.plane.outcomes([ref])
+    assert isinstance(outcome.error, errors.ImageNotFound)
+    assert await world.objects.list("images") == []
+
+
 async def test_failure_is_one_outcome(world: World):
     """A model that fails on one image answers the others, and the failure is not stored."""
     poison, good = await world.photo(1), await world.photo(2)
