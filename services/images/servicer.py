@@ -22,17 +22,23 @@ class ImagesServicer(ImageServiceServicer):
     """Serves `visionmesh.images.v1.ImageService` from an image store."""
 
     def __init__(self, store: ImageStore, *, max_uploads: int) -> None:
-        """More than `max_uploads` uploads at once are refused with Overloaded."""
+        """More than `max_uploads` uploads at once are refused with Overloaded.
+
+        An upload whose client has left counts until the store has done with its bytes.
+        """
         self._store = store
-        self._uploads = asyncio.Semaphore(max_uploads)
+        self._max_uploads = max_uploads
+        self._uploads: set[asyncio.Task[tuple[ImageRecord, bool]]] = set()
 
     async def CreateImage(
         self, request: images_pb2.CreateImageRequest, context: Context
     ) -> images_pb2.CreateImageResponse:
-        if self._uploads.locked():
+        if len(self._uploads) >= self._max_uploads:
             raise errors.Overloaded("too many uploads at once, try again soon")
-        async with self._uploads:
-            record, created = await self._store.create(request.data, request.digest)
+        upload = asyncio.create_task(self._store.create(request.data, request.digest))
+        self._uploads.add(upload)
+        upload.add_done_callback(self._ended)
+        record, created = await asyncio.shield(upload)
         return images_pb2.CreateImageResponse(image=image_to_proto(record), created=created)
 
     async def GetImages(
@@ -52,3 +58,8 @@ class ImagesServicer(ImageServiceServicer):
             return await self._store.get(digest)
         except VisionmeshError as error:
             return error
+
+    def _ended(self, upload: asyncio.Task[tuple[ImageRecord, bool]]) -> None:
+        self._uploads.discard(upload)
+        if not upload.cancelled():
+            upload.exception()  # seen, also when the client has left

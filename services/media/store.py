@@ -48,8 +48,9 @@ def image_folder(digest: str) -> str:
 class ImageStore:
     """Images by digest. Every method raises StoreUnavailable when the object store fails.
 
-    Writes and deletions, once begun, go on when their caller leaves; `close` waits for them. One
-    process at a time may write or delete an image; any number may read.
+    Writes, deletions and decoding, once begun, go on when their caller leaves, and count until they
+    have ended; `close` waits for them. One process at a time may write or delete an image; any
+    number may read.
     """
 
     def __init__(self, objects: Objects, *, concurrency: int = os.cpu_count() or 1) -> None:
@@ -68,12 +69,7 @@ class ImageStore:
         CorruptImage, TooManyPixels; nothing is written then.
         """
         check_bytes(data)
-        found = await asyncio.to_thread(_digest_of, data)
-        if digest and digest != found:
-            raise errors.DigestMismatch(
-                f"digest: the bytes hash to {found}, not to {digest}", field="digest"
-            )
-        return await self._finish(self._create(found, data))
+        return await self._finish(self._create(data, digest))
 
     async def get(self, digest: str) -> ImageRecord:
         """What is known of an image: one small read. Raises ImageNotFound."""
@@ -103,11 +99,12 @@ class ImageStore:
         Raises EmptyImage, ImageTooLarge, UnsupportedFormat, CorruptImage, TooManyPixels.
         """
         info = await asyncio.to_thread(inspect, data)
-        big: contextlib.AbstractAsyncContextManager[None] = (
-            self._big if _is_big(info) else contextlib.nullcontext()
-        )
-        async with big, self._slots:
-            return info, await asyncio.to_thread(render, data, info)
+        async with contextlib.AsyncExitStack() as held:
+            if _is_big(info):
+                await held.enter_async_context(self._big)
+            await held.enter_async_context(self._slots)
+            # From here on the slots are the thread's: it goes on when the caller leaves.
+            return info, await self._finish(_rendered(data, info, held.pop_all()))
 
     async def delete(self, digest: str) -> None:
         """Delete an image, its rendition and its results; from the first moment it is gone.
@@ -122,7 +119,12 @@ class ImageStore:
         while self._begun:
             await asyncio.wait(self._begun)
 
-    async def _create(self, digest: str, data: bytes) -> tuple[ImageRecord, bool]:
+    async def _create(self, data: bytes, expected: str) -> tuple[ImageRecord, bool]:
+        digest = await asyncio.to_thread(_digest_of, data)
+        if expected and expected != digest:
+            raise errors.DigestMismatch(
+                f"digest: the bytes hash to {digest}, not to {expected}", field="digest"
+            )
         async with self._alone(digest):
             found = await self._read(digest)
             if found is not None and await self._is_whole(found):
@@ -194,6 +196,12 @@ class ImageStore:
         self._begun.discard(task)
         if not task.cancelled():
             task.exception()  # seen, also when the caller has left
+
+
+async def _rendered(data: bytes, info: ImageInfo, held: contextlib.AsyncExitStack) -> bytes:
+    """The rendition; lets go of what is held when the thread has ended."""
+    async with held:
+        return await asyncio.to_thread(render, data, info)
 
 
 def _not_found(digest: str) -> errors.ImageNotFound:

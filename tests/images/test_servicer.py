@@ -211,6 +211,24 @@ async def test_too_many_uploads_are_refused(objects: Objects):
         assert (await first).created
 
 
+async def test_a_cancelled_upload_still_counts(objects: Objects):
+    """An upload whose client hung up takes its place until its bytes are let go."""
+    gate = Gate(objects)
+    store = ImageStore(gate)
+    async with client_of(store, max_uploads=1) as client:
+        first = asyncio.create_task(client.create_image(PHOTO))
+        await gate.reached.wait()
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        for _ in range(3):
+            with pytest.raises(errors.Overloaded):
+                await client.create_image(photos.png(8, 8))
+        gate.open_.set()
+        await store.close()
+        assert (await client.create_image(photos.png(8, 8))).created
+
+
 async def test_a_stopping_server_finishes_uploads(objects: Objects):
     """An upload that is in the server when it is asked to stop is answered, and stored."""
     gate = Gate(objects)

@@ -364,6 +364,39 @@ async def test_decoding_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert most["big"] == 1
 
 
+@pytest.mark.parametrize("big", [False, True])
+async def test_cancelled_decoding_still_counts(monkeypatch: pytest.MonkeyPatch, big: bool):
+    """A thread that decodes keeps its slots when its caller has left, until it has ended."""
+    monkeypatch.setattr(store_module, "BIG_PIXELS", 1 if big else 10**9)
+    loop = asyncio.get_running_loop()
+    begun: asyncio.Queue[bytes] = asyncio.Queue()
+    go = threading.Event()
+
+    def slow(data: bytes, info: ImageInfo) -> bytes:
+        loop.call_soon_threadsafe(begun.put_nowait, data)
+        go.wait()
+        return b"rendition"
+
+    monkeypatch.setattr(store_module, "render", slow)
+    store = ImageStore(Objects.open("memory:///"), concurrency=2 if big else 1)
+    slots = store._big if big else store._slots
+    left = asyncio.create_task(store.render(photos.png(8, 8)))
+    try:
+        await begun.get()
+        left.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await left
+        assert slots.locked()
+        second = asyncio.create_task(store.render(photos.png(9, 9)))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(begun.get(), 0.2)
+    finally:
+        go.set()
+    assert (await second)[1] == b"rendition"
+    await store.close()
+    assert not slots.locked()
+
+
 async def test_records_are_read_as_they_were_written():
     """A record's encoding carries every field."""
     store = ImageStore(Objects.open("memory:///"))
