@@ -9,7 +9,8 @@ from typing import Any, Final, Self
 import orjson
 
 from services.media.info import ImageInfo
-from services.media.rendition import RENDITION_VERSION, rendition_size
+from services.media.pixels import RENDITION_VERSION
+from services.media.rendition import rendition_size
 
 _VERSION: Final = 1
 """Of the file's layout."""
@@ -20,7 +21,7 @@ class ImageRecord:
     """One stored image. Sizes are pixels of the upright image.
 
     `rendition_bytes` is 0 when the original is its own rendition; `rendition_version` says by which
-    recipe the stored rendition was made.
+    code and libraries the stored rendition was made.
     """
 
     digest: str
@@ -33,7 +34,7 @@ class ImageRecord:
     rendition_width: int
     rendition_height: int
     rendition_bytes: int
-    rendition_version: int
+    rendition_version: str
     created_at: datetime
 
     @classmethod
@@ -101,7 +102,7 @@ class ImageRecord:
                 rendition_width=fields["renditionWidth"],
                 rendition_height=fields["renditionHeight"],
                 rendition_bytes=fields["renditionBytes"],
-                rendition_version=fields["renditionVersion"],
+                rendition_version=str(fields["renditionVersion"]),
                 created_at=datetime.fromisoformat(fields["createdAt"]),
             )
         except (KeyError, TypeError) as error:

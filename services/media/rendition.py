@@ -16,10 +16,6 @@ from services.media.formats import detect, jpeg
 from services.media.info import ImageInfo
 from services.media.orientation import upright
 
-RENDITION_VERSION: Final = 1
-"""The recipe below and in the decoders. A change that alters a pixel counts it up; a test with a
-fixed picture notices. Renditions of another version are made anew when they are read."""
-
 MAX_SIDE: Final = 1536
 """Longer side of a rendition, in pixels."""
 

@@ -21,8 +21,9 @@ from services.media.decode import inspect
 from services.media.formats import jpeg
 from services.media.info import ImageInfo, check_bytes
 from services.media.objects import Objects
+from services.media.pixels import RENDITION_VERSION
 from services.media.record import ImageRecord
-from services.media.rendition import RENDITION_VERSION, render
+from services.media.rendition import render
 
 BIG_PIXELS: Final = 12_000_000
 """From here on an image that is no JPEG is decoded alone: 50 megapixels of WebP take 1.1 GB for a

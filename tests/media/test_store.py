@@ -17,6 +17,7 @@ from services.media import record as record_module
 from services.media import store as store_module
 from services.media.info import ImageInfo
 from services.media.objects import Objects
+from services.media.pixels import RENDITION_VERSION
 from services.media.record import ImageRecord
 from services.media.rendition import render
 from services.media.store import ImageStore, image_folder
@@ -277,20 +278,22 @@ async def test_the_next_upload_heals(tmp_path: Path, wreck: str):
     assert await store.rendition(record) == rendition
 
 
+@pytest.mark.parametrize("version", [1, "0123456789abcdef"], ids=["number", "hash"])
 async def test_renditions_of_another_recipe_are_made_anew(
-    store: ImageStore, monkeypatch: pytest.MonkeyPatch
+    store: ImageStore, monkeypatch: pytest.MonkeyPatch, version: int | str
 ):
     """A rendition by an older recipe is never served, and replaced when its image comes again."""
     data = photos.png(64, 48)
-    monkeypatch.setattr(record_module, "RENDITION_VERSION", 0)
+    monkeypatch.setattr(record_module, "RENDITION_VERSION", version)
     old, _ = await store.create(data)
     monkeypatch.undo()
-    assert old.rendition_version == 0
+    old = await store.get(old.digest)
+    assert old.rendition_version == str(version)
     await store._objects.put(f"{image_folder(old.digest)}/rendition", b"by the old recipe")
     fresh = await store.rendition(old)
     record, created = await store.create(data)
     assert not created
-    assert record.rendition_version != 0
+    assert record.rendition_version == RENDITION_VERSION
     assert await store.rendition(record) == fresh
 
 
