@@ -41,12 +41,16 @@ def timeout_s(request: web.Request) -> float:
 
 
 @asynccontextmanager
-async def time_limit(request: web.Request) -> AsyncIterator[None]:
-    """Bound the work on a request by its deadline. Raises DeadlineExceeded, InvalidArgument."""
+async def time_limit(request: web.Request, spent_s: float = 0.0) -> AsyncIterator[None]:
+    """Bound the work on a request by its deadline, of which `spent_s` are gone.
+
+    Raises DeadlineExceeded, InvalidArgument.
+    """
     seconds = timeout_s(request)
-    with deadline.limit(seconds):
+    left_s = max(0.0, seconds - spent_s)
+    with deadline.limit(left_s):
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(left_s):
                 yield
         except TimeoutError as error:
             raise DeadlineExceeded(

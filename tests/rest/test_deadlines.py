@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from services.client.mesh import MeshClient
 from services.rest.server import rest_server
 from services.rest.settings import RestSettings
@@ -44,6 +46,17 @@ async def test_hanging_store_is_a_504(rest: World, jpeg: bytes):
     answer = await rest.post("/v1/images", jpeg, x_request_timeout_ms="200")
     assert (answer.status, answer.json["code"]) == (504, "DEADLINE_EXCEEDED")
     rest.images.gate.set()
+
+
+@pytest.mark.parametrize("query", ["", "?policy=strict"])
+async def test_hanging_policies_are_a_504(tmp_path: Path, jpeg: bytes, query: str):
+    """The client's time also bounds the question which policies there are."""
+    async with world(tmp_path, policies_hang=True) as rest:
+        path = f"/v1/moderations{query}"
+        answer = await rest.post(path, jpeg, x_request_timeout_ms="100")
+        assert (answer.status, answer.json["code"]) == (504, "DEADLINE_EXCEEDED")
+        assert answer.json["limit"] == "100 ms"
+        assert rest.images.uploads == 0
 
 
 async def test_slow_body_is_a_408(tmp_path: Path, jpeg: bytes):

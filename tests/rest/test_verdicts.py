@@ -79,6 +79,17 @@ async def test_bytes_in_verdict_out(rest: World, jpeg: bytes, query: str):
     assert rest.model.predictions == 1
 
 
+@pytest.mark.parametrize("query", ["", "?policy=default", "?policy=strict", "?policy=unknown"])
+async def test_moderation_that_is_down_leaves_nothing_behind(
+    tmp_path: Path, jpeg: bytes, query: str
+):
+    """Where nobody can say what a policy is, no image is stored, whichever policy it is."""
+    async with world(tmp_path, policies_error=errors.Unavailable("down")) as rest:
+        answer = await rest.post(f"/v1/moderations{query}", jpeg)
+        assert (answer.status, answer.json["code"]) == (503, "UNAVAILABLE")
+        assert (rest.images.uploads, rest.stored_files()) == (0, [])
+
+
 @pytest.mark.parametrize(
     "error",
     [errors.Unavailable("down"), errors.ModelUnavailable("model 'nsfw' is not available")],

@@ -143,6 +143,22 @@ class CountingImages(ImagesServicer):
         return response
 
 
+class FailingModeration(ModerationServicer):
+    """The real servicer; its policies cannot be asked for while `error` is set or `gate` is not."""
+
+    def __init__(self, policies: PolicySet, moderator: Moderator, recall: Recall) -> None:
+        super().__init__(policies, moderator, recall)
+        self.error: Exception | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def ListPolicies(self, request: Any, context: Any) -> Any:
+        await self.gate.wait()
+        if self.error:
+            raise self.error
+        return await super().ListPolicies(request, context)
+
+
 @dataclass(frozen=True)
 class Answer:
     """What came back, already held to the contract."""
@@ -222,11 +238,17 @@ class World:
 
 @asynccontextmanager
 async def world(
-    folder: Path, *, nsfw_error: Exception | None = None, **settings: Any
+    folder: Path,
+    *,
+    nsfw_error: Exception | None = None,
+    policies_error: Exception | None = None,
+    policies_hang: bool = False,
+    **settings: Any,
 ) -> AsyncIterator[World]:
     """Start a mesh and its facade; `settings` are RestSettings'.
 
-    With `nsfw_error` the model's service fails from the first moment on.
+    With `nsfw_error` the model's service fails from the first moment on, and with `policies_error`
+    or `policies_hang` moderation does not say which policies there are.
     """
     policies = folder / "policies"
     policies.mkdir()
@@ -247,7 +269,10 @@ async def world(
         stored, versions = StoredReplies(store, results, MODELS), ModelVersions(models)
         moderator = Moderator(models, MODELS, versions, Fallback(stored, versions))
         policy_set = PolicySet(policies, vocabulary(MODELS))
-        moderation = ModerationServicer(policy_set, moderator, Recall(stored, versions))
+        moderation = FailingModeration(policy_set, moderator, Recall(stored, versions))
+        moderation.error = policies_error
+        if policies_hang:
+            moderation.gate.clear()
         above = partial(add_ModerationServiceServicer_to_server, moderation)
         async with AsyncExitStack() as services:
             port = await services.enter_async_context(grpc_server(registering(*below, above)))

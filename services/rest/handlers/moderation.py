@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from urllib.parse import urlencode
 
 from aiohttp import web
@@ -11,7 +12,7 @@ from services.errors import ImageNotFound, VisionmeshError
 from services.rest import query, views
 from services.rest.answers import Asked, Kind
 from services.rest.bodies import BodyReader
-from services.rest.deadlines import time_limit, timeout_s
+from services.rest.deadlines import time_limit
 from services.rest.uploads import Uploads
 from services.rest.versions import Versions, verdict_parts
 from services.serving import status
@@ -57,10 +58,11 @@ class ModerationHandlers:
         """POST /v1/moderations"""
         asked = self._kind.asked(request, "policy")
         policy = query.policy_name(asked.parameters)
-        timeout_s(request)
-        if policy:
-            await self._versions.policy(policy)  # an unknown one must not leave an image behind
-        async with self._bodies.image(request) as body, time_limit(request):
+        begun = time.monotonic()
+        async with time_limit(request):
+            await self._versions.policy(policy)  # what cannot be judged must leave no image behind
+        spent_s = time.monotonic() - begun  # the body has a time of its own, and does not count
+        async with self._bodies.image(request) as body, time_limit(request, spent_s):
             digest = (await self._uploads.store(body)).image.digest
             # By digest alone: the store holds the small rendition that the models read, so the
             # bytes need not travel through every hop again.
