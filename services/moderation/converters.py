@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import structlog
+
 from services import errors
 from services.errors import VisionmeshError
 from services.moderation.models import ModelSource
@@ -22,6 +24,8 @@ from services.serving.status import from_status, to_status
 from visionmesh.common.v1.image_pb2 import ImageSize
 from visionmesh.moderation.v1 import moderation_pb2
 
+_log = structlog.get_logger()
+
 _DECISIONS: Final = {
     Decision.APPROVED: moderation_pb2.DECISION_APPROVED,
     Decision.REJECTED: moderation_pb2.DECISION_REJECTED,
@@ -38,17 +42,23 @@ _SEVERITIES: Final = {
 def reply_from_proto(source: ModelSource, digest: str, outcome: Any) -> Reply:
     """What a model's outcome message says about the image that it should be about."""
     if outcome.digest != digest:
-        return errors.Internal(f"model {source.name!r} answered for another image")
+        return broken_promise(source, "answered for another image", digest)
     if outcome.HasField("error"):
         return from_status(outcome.error)
     if not outcome.HasField("result"):
-        return errors.Internal(f"model {source.name!r} gave neither a result nor an error")
+        return broken_promise(source, "gave neither a result nor an error", digest)
     try:
         source.check(outcome.result)
     except ValueError as error:
-        return errors.Internal(f"model {source.name!r} gave an impossible result: {error}")
+        return broken_promise(source, f"gave an impossible result: {error}", digest)
     size = Size(outcome.image_size.width, outcome.image_size.height)
     return Answer(outcome.result, outcome.model_version, size)
+
+
+def broken_promise(source: ModelSource, cause: str, digest: str = "") -> errors.Internal:
+    """The error for an answer that cannot be: what was wrong with it is logged, and not told."""
+    _log.error("model broke its promise", model=source.name, cause=cause, digest=digest)
+    return errors.Internal("internal error")
 
 
 def outcome_to_proto(outcome: Outcome) -> moderation_pb2.ModerationOutcome:

@@ -14,7 +14,7 @@ import structlog
 from services import errors
 from services.client.mesh import MeshClient
 from services.errors import VisionmeshError
-from services.moderation.converters import reply_from_proto
+from services.moderation.converters import broken_promise, reply_from_proto
 from services.moderation.fallback import Fallback
 from services.moderation.models import ModelSource
 from services.moderation.outcome import outcome_of
@@ -70,17 +70,16 @@ class Moderator:
         """One reply a reference; a model that fails as a whole fails for every image alike."""
         try:
             outcomes = await source.ask(self._mesh, refs)
-            if len(outcomes) != len(refs):
-                raise errors.Internal(
-                    f"model {source.name!r} gave {len(outcomes)} outcomes for {len(refs)} images"
-                )
-            replies = [
-                reply_from_proto(source, ref.digest, outcome)
-                for ref, outcome in zip(refs, outcomes, strict=True)
-            ]
         except VisionmeshError as error:
             _log.warning("model did not answer", model=source.name, error=error.message)
-            return [_of_the_model(source, error) for _ in refs]
+            return [_of_the_model(error)] * len(refs)
+        if len(outcomes) != len(refs):
+            cause = f"gave {len(outcomes)} outcomes for {len(refs)} images"
+            return [broken_promise(source, cause)] * len(refs)
+        replies = [
+            reply_from_proto(source, ref.digest, outcome)
+            for ref, outcome in zip(refs, outcomes, strict=True)
+        ]
         self._learn(source, replies)
         return replies
 
@@ -91,12 +90,12 @@ class Moderator:
                 self._versions.learn(source.name, reply.version)
 
 
-def _of_the_model(source: ModelSource, error: VisionmeshError) -> VisionmeshError:
+def _of_the_model(error: VisionmeshError) -> VisionmeshError:
     """Why a whole call failed; never the fault of an image, for which there are outcomes.
 
     Moderation has checked the request by the contract's rules: a model that refuses it nevertheless
     is another release of the mesh, and says nothing about any image.
     """
     if isinstance(error, errors.InvalidArgument | errors.ImageNotFound):
-        return errors.Internal(f"model {source.name!r} refused the call")
+        return errors.Internal("internal error")
     return error

@@ -171,6 +171,7 @@ async def test_whole_call_is_never_the_images_fault(tmp_path: Path, error: Visio
         w.nsfw.error = error
         [outcome] = await w.moderation.moderate(refs(await w.upload(1)))
     assert_missing(outcome, errors.Internal)
+    assert outcome.verdict.model_errors["nsfw"].message == "internal error"
 
 
 async def test_bug_in_a_model_stays_there(tmp_path: Path):

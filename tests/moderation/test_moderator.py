@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from services import errors
 from services.client.mesh import MeshClient
@@ -162,24 +163,47 @@ async def test_whose_fault_it_is(
         assert {verdict.decision for verdict in verdicts(outcomes)} == {Decision.UNDETERMINED}
 
 
-BROKEN: dict[str, Answers] = {
-    "too few": lambda refs: [classified(ref, 0.1) for ref in refs][1:],
-    "too many": lambda refs: [classified(ref, 0.1) for ref in (*refs, refs[0])],
-    "none": lambda refs: [],
-    "wrong order": lambda refs: [classified(ref, 0.1) for ref in refs[::-1]],
-    "neither result nor error": lambda refs: [ClassifyOutcome(digest=ref.digest) for ref in refs],
-    "not a number": lambda refs: [classified(ref, math.nan) for ref in refs],
-    "not a probability": lambda refs: [classified(ref, -1.0) for ref in refs],
+BROKEN: dict[str, tuple[Answers, str]] = {
+    "too few": (
+        lambda refs: [classified(ref, 0.1) for ref in refs][1:],
+        "gave 1 outcomes for 2 images",
+    ),
+    "too many": (
+        lambda refs: [classified(ref, 0.1) for ref in (*refs, refs[0])],
+        "gave 3 outcomes for 2 images",
+    ),
+    "none": (lambda refs: [], "gave 0 outcomes for 2 images"),
+    "wrong order": (
+        lambda refs: [classified(ref, 0.1) for ref in refs[::-1]],
+        "answered for another image",
+    ),
+    "neither result nor error": (
+        lambda refs: [ClassifyOutcome(digest=ref.digest) for ref in refs],
+        "gave neither a result nor an error",
+    ),
+    "not a number": (
+        lambda refs: [classified(ref, math.nan) for ref in refs],
+        "gave an impossible result: the score nan is no probability",
+    ),
+    "not a probability": (
+        lambda refs: [classified(ref, -1.0) for ref in refs],
+        "gave an impossible result: the score -1.0 is no probability",
+    ),
 }
 
 
 @pytest.mark.parametrize("case", BROKEN)
 async def test_model_that_breaks_its_promise_is_missing(case: str):
-    """An answer that cannot be, or may be about another image, approves nothing."""
-    outcomes = await moderate(policy_of(NSFW), source("nsfw", BROKEN[case]))
+    """An answer that cannot be approves nothing; why is in the log, and not in the error."""
+    answers, cause = BROKEN[case]
+    with capture_logs() as logs:
+        outcomes = await moderate(policy_of(NSFW), source("nsfw", answers))
     for verdict in verdicts(outcomes):
         assert (verdict.decision, verdict.missing) == (Decision.UNDETERMINED, ("nsfw",))
-        assert isinstance(verdict.model_errors["nsfw"], errors.Internal)
+        error = verdict.model_errors["nsfw"]
+        assert (type(error), error.message) == (errors.Internal, "internal error")
+    found = [log for log in logs if log["event"] == "model broke its promise"]
+    assert {(log["model"], log["cause"]) for log in found} == {("nsfw", cause)}
 
 
 async def test_stored_reply_stands_in_for_the_model_that_failed():
