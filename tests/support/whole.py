@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import json
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -45,12 +46,18 @@ class World:
         self._http = http
 
     async def call(
-        self, method: str, path: str, *, data: bytes | None = None, **headers: str
+        self,
+        method: str,
+        path: str,
+        *,
+        data: bytes | AsyncIterator[bytes] | None = None,
+        **headers: str,
     ) -> Answer:
         """One request to the edge; underscores in header names stand for hyphens."""
         names = {name.replace("_", "-"): value for name, value in headers.items()}
+        body = io.BytesIO(data) if isinstance(data, bytes) else data
         async with self._http.request(
-            method, self.mesh.edge_url + path, data=data, headers=names
+            method, self.mesh.edge_url + path, data=body, headers=names
         ) as response:
             return Answer(
                 response.status,
