@@ -10,12 +10,14 @@ from types import ModuleType
 from typing import Final
 
 from services.media import decode, formats, info, orientation, pillow, rendition
-from services.media.formats import avif, gif, jpeg, png, webp
+from services.media.formats import av1, avif, avif_samples, gif, jpeg, png, webp
 
 PIXEL_SOURCES: Final[tuple[ModuleType, ...]] = (
     decode,
     formats,
+    av1,
     avif,
+    avif_samples,
     gif,
     jpeg,
     png,
