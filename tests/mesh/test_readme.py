@@ -109,8 +109,8 @@ def _lines(text: str) -> list[str]:
 
 
 def _without_version(line: str) -> str:
-    """A line less hashes, revisions and exponents, which look like words."""
-    return re.sub(r"\b[0-9][0-9a-z.+-]*\b", "", line)
+    """A line less everything with a digit in it: hashes, revisions, exponents, times."""
+    return re.sub(r"\S*\d\S*", "", line)
 
 
 def _names(value: object) -> object:
