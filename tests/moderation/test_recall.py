@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from services import errors
-from services.moderation.versions import TTL_S
+from services.moderation.versions import FAILURE_TTL_S, TTL_S
 from services.results.keys import ResultKey
 from services.serving.status import from_status
 from tests.moderation.world import (
@@ -107,6 +107,7 @@ async def test_model_that_was_never_heard_of_is_missing(tmp_path: Path):
         assert outcome.verdict.decision == UNDETERMINED
         assert type(from_status(outcome.verdict.model_errors["nsfw"])) is errors.ModelUnavailable
         w.nsfw.error = None
+        w.clock.now += FAILURE_TTL_S
         [outcome] = await w.moderation.evaluate([digest])
     assert outcome.verdict.decision == APPROVED
 

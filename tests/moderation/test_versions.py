@@ -8,19 +8,21 @@ from typing import Any
 import pytest
 
 from services import errors
-from services.moderation.versions import TTL_S, ModelVersions
+from services.moderation.versions import FAILURE_TTL_S, TTL_S, ModelVersions
+from services.serving import deadline
 from tests.moderation.world import Clock
 from tests.support.mesh import FakeNsfw, adding, mesh_of
 from visionmesh.nsfw.v1 import nsfw_pb2
 
 
 class CountingNsfw(FakeNsfw):
-    """Counts how often it is asked for its version, and does not answer while `silent`."""
+    """Counts how often it is asked for its version, and while `silent` waits for `speak`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.asked = 0
         self.silent = False
+        self.speak = asyncio.Event()
         self.is_asked = asyncio.Event()
 
     async def GetModel(
@@ -29,7 +31,7 @@ class CountingNsfw(FakeNsfw):
         self.asked += 1
         self.is_asked.set()
         if self.silent:
-            await asyncio.Event().wait()
+            await self.speak.wait()
         return await super().GetModel(request, context)
 
 
@@ -71,19 +73,52 @@ async def test_last_known_is_kept(silent: bool):
 
 
 async def test_never_known():
-    """Without any answer ever the error is the model's, and the next call asks again."""
-    nsfw = CountingNsfw()
+    """Without any answer ever the error is the model's, remembered for a moment only."""
+    nsfw, clock = CountingNsfw(), Clock()
     nsfw.error = errors.Unavailable("down")
     async with mesh_of(adding(nsfw)) as mesh:
-        versions = ModelVersions(mesh)
-        with pytest.raises(errors.ModelUnavailable):
-            await versions.current("nsfw")
+        versions = ModelVersions(mesh, clock=clock)
+        for _ in range(3):
+            with pytest.raises(errors.ModelUnavailable):
+                await versions.current("nsfw")
+        assert nsfw.asked == 1
         nsfw.error = None
+        clock.now += FAILURE_TTL_S
         assert await versions.current("nsfw") == nsfw.version
 
 
+async def test_hanging_model_is_asked_once_for_all():
+    """Callers that wait for a model that was never heard of share one question, and its end."""
+    nsfw, clock = CountingNsfw(), Clock()
+    nsfw.silent = True
+    async with mesh_of(adding(nsfw)) as mesh:
+        versions = ModelVersions(mesh, ask_timeout_s=0.2, clock=clock)
+        waiters = (versions.current("nsfw") for _ in range(20))
+        found = await asyncio.gather(*waiters, return_exceptions=True)
+        with pytest.raises(errors.VisionmeshError):
+            await versions.current("nsfw")
+    assert {type(error) for error in found} == {errors.DeadlineExceeded}
+    assert nsfw.asked == 1
+
+
+async def test_waits_within_its_own_deadline():
+    """A caller with little time gets its error in time, and the question goes on for others."""
+    nsfw = CountingNsfw()
+    nsfw.silent = True
+    async with mesh_of(adding(nsfw)) as mesh, asyncio.timeout(10):
+        versions = ModelVersions(mesh, ask_timeout_s=2.0)
+        patient = asyncio.create_task(versions.current("nsfw"))
+        await nsfw.is_asked.wait()
+        with deadline.limit(0.05), pytest.raises(errors.DeadlineExceeded):
+            await versions.current("nsfw")
+        assert not patient.done()
+        nsfw.speak.set()
+        assert await patient == nsfw.version
+    assert nsfw.asked == 1
+
+
 async def test_caller_that_leaves_disturbs_nobody():
-    """When the one that asks is cancelled, those that wait ask themselves."""
+    """When the one that asked first is cancelled, its question goes on for those that wait."""
     nsfw = CountingNsfw()
     nsfw.silent = True
     async with mesh_of(adding(nsfw)) as mesh:
@@ -92,9 +127,23 @@ async def test_caller_that_leaves_disturbs_nobody():
             first = asyncio.create_task(versions.current("nsfw"))
             await nsfw.is_asked.wait()
             second = asyncio.create_task(versions.current("nsfw"))
-            nsfw.silent = False
             first.cancel()
+            await asyncio.wait([first])
+            nsfw.speak.set()
             assert await second == nsfw.version
+    assert nsfw.asked == 1
+
+
+async def test_learned_after_a_failure():
+    """A model that has just said its version is known, although asking it has failed before."""
+    nsfw = CountingNsfw()
+    nsfw.error = errors.Unavailable("down")
+    async with mesh_of(adding(nsfw)) as mesh:
+        versions = ModelVersions(mesh)
+        with pytest.raises(errors.ModelUnavailable):
+            await versions.current("nsfw")
+        versions.learn("nsfw", "fedcba9876543210")
+        assert await versions.current("nsfw") == "fedcba9876543210"
 
 
 async def test_last_asks_nobody():
