@@ -3,7 +3,9 @@
 set -euo pipefail
 
 missing=()
-command -v chromium >/dev/null || missing+=(chromium)
+for program in chromium curl; do
+    command -v "$program" >/dev/null || missing+=("$program")
+done
 
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
