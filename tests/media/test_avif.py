@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from services.media.decode import decode_rgb, inspect
 from services.media.formats import av1
 from tests.support import photos
 
-OPTIONS = {
+OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "4:4:4": {"subsampling": "4:4:4"},
     "lossless": {"quality": 100},
