@@ -56,9 +56,9 @@ async def test_deadline_shrinks_on_the_way():
         await mesh.classify(refs(1), timeout_s=5.0)
     within_request, own = nsfw.remaining_s
     assert within_request is not None
-    assert within_request <= 1.9
+    assert within_request <= 1.9 * 1.01  # gRPC rounds what it writes on the wire up, by a percent
     assert own is not None
-    assert own <= 5.0 * 1.01  # gRPC rounds what it writes on the wire up, by up to a percent
+    assert own <= 5.0 * 1.01
 
 
 async def test_hanging_service_ends_by_the_deadline():
