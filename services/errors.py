@@ -8,13 +8,17 @@
     │   ├── ImageTooLarge          too many bytes, in one image or inline in one call
     │   ├── TooManyPixels          width times height, read from the header
     │   └── DigestMismatch         the bytes are not those that the digest names
+    ├── Unauthenticated            the call does not come through Envoy, or for no tenant
     ├── NotFound
     │   ├── ImageNotFound
     │   ├── ModelNotFound
-    │   └── PolicyNotFound
+    │   ├── PolicyNotFound
+    │   ├── ReleaseNotFound        no such release was ever named here
+    │   └── ResultNotFound         not stored, and the version that would make it is not served
     ├── Unavailable                try again, soon
     │   ├── ModelUnavailable
     │   ├── StoreUnavailable
+    │   ├── AuditUnavailable       a verdict that must be recorded cannot be
     │   └── Overloaded             refused before any work was done
     ├── DeadlineExceeded           the time that the client gave is over
     ├── Cancelled                  nobody waits for the answer any more
@@ -76,6 +80,10 @@ class DigestMismatch(InvalidArgument):
     code = "DIGEST_MISMATCH"
 
 
+class Unauthenticated(VisionmeshError):
+    code = "UNAUTHENTICATED"
+
+
 class NotFound(VisionmeshError):
     code = "NOT_FOUND"
 
@@ -92,6 +100,14 @@ class PolicyNotFound(NotFound):
     code = "POLICY_NOT_FOUND"
 
 
+class ReleaseNotFound(NotFound):
+    code = "RELEASE_NOT_FOUND"
+
+
+class ResultNotFound(NotFound):
+    code = "RESULT_NOT_FOUND"
+
+
 class Unavailable(VisionmeshError):
     code = "UNAVAILABLE"
 
@@ -102,6 +118,10 @@ class ModelUnavailable(Unavailable):
 
 class StoreUnavailable(Unavailable):
     code = "STORE_UNAVAILABLE"
+
+
+class AuditUnavailable(Unavailable):
+    code = "AUDIT_UNAVAILABLE"
 
 
 class Overloaded(Unavailable):

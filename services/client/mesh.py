@@ -10,7 +10,7 @@ import grpc
 
 from services import catalog, errors
 from services.limits import DEFAULT_BATCH_TIMEOUT_S, DEFAULT_TIMEOUT_S, MAX_MESSAGE_BYTES
-from services.serving import deadline, status, tracing
+from services.serving import deadline, status, tenancy, tracing
 from visionmesh.common.v1.image_pb2 import ImageRef
 from visionmesh.common.v1.model_pb2 import Model
 from visionmesh.images.v1 import images_pb2
@@ -22,6 +22,8 @@ from visionmesh.nsfw.v1.nsfw_pb2_grpc import NsfwServiceStub
 
 DIGEST_HEADER: Final = "x-visionmesh-digest"
 """Names the image of a call about one image, so that Envoy sends it where its results are near."""
+
+API_KEY_HEADER: Final = "x-api-key"
 
 OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -54,8 +56,15 @@ class MeshClient:
     continues the current trace. Use it as an async context manager, or `close` it.
     """
 
-    def __init__(self, address: str) -> None:
-        """`address` is `host:port` of the mesh listener; nothing is connected before a call."""
+    def __init__(self, address: str, *, token: str = "", api_key: str = "") -> None:
+        """`address` is `host:port` of the mesh listener; nothing is connected before a call.
+
+        A process of the mesh shows its `token` and calls for the current request's tenant;
+        everybody else shows an `api_key`, where the mesh has keys.
+        """
+        self._credential = ((tenancy.TOKEN_HEADER, token),) if token else ()
+        if api_key:
+            self._credential = ((API_KEY_HEADER, api_key),)
         self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
         self._images = ImageServiceStub(self._channel)
         self._nsfw = NsfwServiceStub(self._channel)
@@ -81,7 +90,7 @@ class MeshClient:
     ) -> images_pb2.CreateImageResponse:
         """Store an image durably; `digest`, when given, is what the bytes must hash to."""
         request = images_pb2.CreateImageRequest(data=data, digest=digest)
-        return await _call(self._images.CreateImage, request, timeout_s)
+        return await self._call(self._images.CreateImage, request, timeout_s)
 
     async def get_image(
         self, digest: str, *, timeout_s: float = DEFAULT_TIMEOUT_S
@@ -96,7 +105,7 @@ class MeshClient:
         self, digests: Sequence[str], *, timeout_s: float | None = None
     ) -> list[images_pb2.GetImageOutcome]:
         """Describe up to 128 images, one outcome each in the same order."""
-        response = await _call(
+        response = await self._call(
             self._images.GetImages,
             images_pb2.GetImagesRequest(digests=digests),
             _timeout_s(timeout_s, digests),
@@ -107,40 +116,66 @@ class MeshClient:
     async def delete_image(self, digest: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
         """Delete one image and all that is known of it. Raises ImageNotFound."""
         request = images_pb2.DeleteImageRequest(digest=digest)
-        await _call(self._images.DeleteImage, request, timeout_s, digest)
+        await self._call(self._images.DeleteImage, request, timeout_s, digest)
 
     async def classify(
-        self, images: Sequence[ImageRef], *, timeout_s: float | None = None
+        self,
+        images: Sequence[ImageRef],
+        *,
+        model_version: str = "",
+        timeout_s: float | None = None,
     ) -> list[nsfw_pb2.ClassifyOutcome]:
-        """Say how likely each of up to 128 images is not safe for work."""
+        """Say how likely each of up to 128 images is not safe for work.
+
+        With a `model_version` results are that version's, or ResultNotFound.
+        """
         with _ModelCall("nsfw"):
-            response = await _call(
+            response = await self._call(
                 self._nsfw.Classify,
-                nsfw_pb2.ClassifyRequest(images=images),
+                nsfw_pb2.ClassifyRequest(images=images, model_version=model_version),
                 _timeout_s(timeout_s, images),
                 _one([image.digest for image in images]),
             )
         return list(response.outcomes)
 
     async def moderate(
-        self, images: Sequence[ImageRef], policy: str = "", *, timeout_s: float | None = None
+        self,
+        images: Sequence[ImageRef],
+        policy: str = "",
+        *,
+        release: str = "",
+        timeout_s: float | None = None,
     ) -> list[moderation_pb2.ModerationOutcome]:
-        """Give a verdict on each of up to 128 images, by a policy (empty: `default`)."""
-        response = await _call(
+        """Give a verdict on each of up to 128 images, by a policy (empty: `default`).
+
+        With a `release` the verdict is that release's. Raises ReleaseNotFound.
+        """
+        response = await self._call(
             self._moderation.Moderate,
-            moderation_pb2.ModerateRequest(images=images, policy=policy),
+            moderation_pb2.ModerateRequest(images=images, policy=policy, release=release),
             _timeout_s(timeout_s, images),
             _one([image.digest for image in images]),
         )
         return list(response.outcomes)
 
     async def evaluate(
-        self, digests: Sequence[str], policy: str = "", *, timeout_s: float | None = None
+        self,
+        digests: Sequence[str],
+        policy: str = "",
+        *,
+        release: str = "",
+        without: Sequence[str] = (),
+        timeout_s: float | None = None,
     ) -> list[moderation_pb2.ModerationOutcome]:
-        """Give a verdict on each of up to 128 images from stored results alone."""
-        response = await _call(
+        """Give a verdict on each of up to 128 images from stored results alone.
+
+        With a `release` the verdict is that release's; the models in `without` count as missing.
+        """
+        response = await self._call(
             self._moderation.Evaluate,
-            moderation_pb2.EvaluateRequest(digests=digests, policy=policy),
+            moderation_pb2.EvaluateRequest(
+                digests=digests, policy=policy, release=release, without=without
+            ),
             _timeout_s(timeout_s, digests),
             _one(digests),
         )
@@ -150,10 +185,24 @@ class MeshClient:
         self, *, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> list[moderation_pb2.Policy]:
         """The policies that verdicts can be asked for."""
-        response = await _call(
+        response = await self._call(
             self._moderation.ListPolicies, moderation_pb2.ListPoliciesRequest(), timeout_s
         )
         return list(response.policies)
+
+    async def list_audit_entries(
+        self,
+        *,
+        page_size: int = 0,
+        page_token: str = "",
+        digest: str = "",
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> moderation_pb2.ListAuditEntriesResponse:
+        """One page of the tenant's own verdicts, the newest first. Raises AuditUnavailable."""
+        request = moderation_pb2.ListAuditEntriesRequest(
+            page_size=page_size, page_token=page_token, digest=digest
+        )
+        return await self._call(self._moderation.ListAuditEntries, request, timeout_s)
 
     async def get_model(self, name: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Model:
         """Describe a model by its name. Raises ModelNotFound, ModelUnavailable."""
@@ -166,8 +215,30 @@ class MeshClient:
             return await ask(timeout_s)
 
     async def _nsfw_model(self, timeout_s: float) -> Model:
-        response = await _call(self._nsfw.GetModel, nsfw_pb2.GetModelRequest(), timeout_s)
+        response = await self._call(self._nsfw.GetModel, nsfw_pb2.GetModelRequest(), timeout_s)
         return response.model
+
+    async def _call(
+        self,
+        method: _Method[Request, Response],
+        request: Request,
+        timeout_s: float,
+        digest: str = "",
+    ) -> Response:
+        allowed_s = deadline.for_callees_s(timeout_s)
+        if allowed_s <= 0:
+            raise errors.DeadlineExceeded("no answer within the deadline")
+        metadata = list(self._credential)
+        if tenant := tenancy.current():
+            metadata.append((tenancy.TENANT_HEADER, tenant))
+        if parent := tracing.traceparent():
+            metadata.append((tracing.HEADER, parent))
+        if digest:
+            metadata.append((DIGEST_HEADER, digest))
+        try:
+            return await method(request, timeout=allowed_s, metadata=metadata)
+        except grpc.aio.AioRpcError as error:
+            raise status.from_rpc_error(error) from error
 
 
 class _ModelCall:
@@ -187,23 +258,6 @@ class _ModelCall:
     ) -> None:
         if type(error) is errors.Unavailable:
             raise errors.ModelUnavailable(f"model {self._name!r} is not available") from error
-
-
-async def _call(
-    method: _Method[Request, Response], request: Request, timeout_s: float, digest: str = ""
-) -> Response:
-    allowed_s = deadline.for_callees_s(timeout_s)
-    if allowed_s <= 0:
-        raise errors.DeadlineExceeded("no answer within the deadline")
-    metadata: list[tuple[str, str]] = []
-    if parent := tracing.traceparent():
-        metadata.append((tracing.HEADER, parent))
-    if digest:
-        metadata.append((DIGEST_HEADER, digest))
-    try:
-        return await method(request, timeout=allowed_s, metadata=metadata)
-    except grpc.aio.AioRpcError as error:
-        raise status.from_rpc_error(error) from error
 
 
 def _timeout_s(timeout_s: float | None, items: Sequence[object]) -> float:

@@ -1,14 +1,14 @@
 """What happens around every call of every servicer, in one place and in one hop.
 
-The caller's trace and deadline become the context's, the request is checked against the contract's
-rules, and a domain error becomes its gRPC status.
+The caller's trace, tenant and deadline become the context's, the request is checked against the
+contract's rules, and a domain error becomes its gRPC status.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn, cast
+from typing import Any, Final, NoReturn, cast
 
 import grpc
 import protovalidate
@@ -17,15 +17,19 @@ from google.rpc import status_pb2
 from protovalidate import FieldPathPb as FieldPath
 
 from services import errors
-from services.serving import deadline, status, tracing
+from services.serving import deadline, status, tenancy, tracing
+
+WATCHING: Final = ("/grpc.health.v1.Health/", "/visionmesh.serving.v1.DiagnosticsService/")
+"""Whoever watches over a process need not be a tenant."""
 
 Behaviour = Callable[[Any, "grpc.aio.ServicerContext[Any, Any]"], Awaitable[Any]]
 
 
 class MeshInterceptor(grpc.aio.ServerInterceptor):
-    """Trace, deadline, validation and errors for unary calls; others pass unchanged."""
+    """Trace, tenant, deadline, validation and errors for unary calls; others pass unchanged."""
 
-    def __init__(self) -> None:
+    def __init__(self, trust: tenancy.Trust) -> None:
+        self._trust = trust
         self._validator = protovalidate.Validator()
 
     async def intercept_service(
@@ -38,6 +42,8 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None or handler.unary_unary is None:
             return handler
+        if handler_call_details.method.startswith(WATCHING):
+            return handler
         # An asyncio server's behaviours are coroutine functions; the stubs know only the others.
         behaviour = cast(Behaviour, handler.unary_unary)
         return grpc.unary_unary_rpc_method_handler(
@@ -48,8 +54,12 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
 
     def _around(self, behaviour: Behaviour) -> Behaviour:
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            tracing.adopt(_metadata(context, tracing.HEADER))
+            metadata = _metadata(context)
+            tracing.adopt(metadata.get(tracing.HEADER))
             try:
+                self._trust.adopt(
+                    metadata.get(tenancy.TOKEN_HEADER), metadata.get(tenancy.TENANT_HEADER)
+                )
                 self._validate(request)
                 remaining = context.time_remaining()
                 if remaining is None:
@@ -85,11 +95,10 @@ async def _abort(
     await context.abort(code, failure.message, details)
 
 
-def _metadata(context: grpc.aio.ServicerContext[Any, Any], key: str) -> str | None:
-    for name, value in context.invocation_metadata() or ():
-        if name == key:
-            return value if isinstance(value, str) else value.decode("latin-1")
-    return None
+def _metadata(context: grpc.aio.ServicerContext[Any, Any]) -> dict[str, str]:
+    """A call's metadata as text, of a repeated key the last value; binary values are left out."""
+    sent = context.invocation_metadata() or ()
+    return {name: value for name, value in sent if isinstance(value, str)}
 
 
 def _path(path: FieldPath | None) -> str:

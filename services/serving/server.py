@@ -15,8 +15,11 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from services.limits import MAX_MESSAGE_BYTES
+from services.serving.diagnostics import Diagnostics, DiagnosticsServicer
 from services.serving.interceptor import MeshInterceptor
 from services.serving.settings import ServiceSettings
+from services.serving.tenancy import Trust
+from visionmesh.serving.v1.diagnostics_pb2_grpc import add_DiagnosticsServiceServicer_to_server
 
 Register = Callable[[grpc.aio.Server], None]
 """Adds servicers to a server, as the generated `add_…Servicer_to_server` functions do."""
@@ -44,15 +47,24 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 
 @asynccontextmanager
 async def grpc_server(
-    register: Register, *services: str, host: str = "127.0.0.1", port: int = 0
+    register: Register,
+    *services: str,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    token: str = "",
+    diagnostics: Diagnostics | None = None,
 ) -> AsyncIterator[int]:
     """Start a server and yield its port; on leaving, drain it for up to `GRACE_S` seconds.
 
     `services` are the full names of the gRPC services that are healthy once this has started.
-    Port 0 takes any free one. Raises RuntimeError when the port is taken.
+    Port 0 takes any free one. Calls are believed who they are for when they show `token`.
+    Raises RuntimeError when the port is taken.
     """
-    server = grpc.aio.server(interceptors=[MeshInterceptor()], options=OPTIONS)
+    server = grpc.aio.server(interceptors=[MeshInterceptor(Trust(token))], options=OPTIONS)
     register(server)
+    add_DiagnosticsServiceServicer_to_server(
+        DiagnosticsServicer(diagnostics or Diagnostics()), server
+    )
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     reflection.enable_server_reflection(
@@ -69,13 +81,25 @@ async def grpc_server(
         await server.stop(GRACE_S)
 
 
-async def serve(register: Register, service: str, settings: ServiceSettings) -> None:
+async def serve(
+    register: Register,
+    service: str,
+    settings: ServiceSettings,
+    diagnostics: Diagnostics | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is in flight."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stopped.set)
-    async with grpc_server(register, service, host=settings.host, port=settings.port) as port:
+    async with grpc_server(
+        register,
+        service,
+        host=settings.host,
+        port=settings.port,
+        token=settings.token,
+        diagnostics=diagnostics,
+    ) as port:
         _log.info("serving", grpc_service=service, address=f"{settings.host}:{port}")
         await stopped.wait()
         _log.info("draining")

@@ -14,6 +14,9 @@ class ServiceSettings(BaseSettings):
 
     `store_url` names the object store (`s3://…`, `gs://…`, `az://…`, `file://…`); empty means a
     folder below `data_dir`. `mesh_address` is Envoy's mesh listener, the one way to other services.
+    `token` is the secret that Envoy and the processes of one mesh share: only who has it may say
+    for which tenant it calls. Without one there is one tenant, `local`. `redis_url` names the Redis
+    that replicas share results through; empty means none.
     """
 
     model_config = SettingsConfigDict(env_prefix="VISIONMESH_", extra="ignore")
@@ -22,6 +25,8 @@ class ServiceSettings(BaseSettings):
     port: int = 0
     data_dir: Path = Path(".visionmesh")
     store_url: str = ""
+    token: str = ""
+    redis_url: str = ""
     mesh_address: str = f"127.0.0.1:{DEFAULT_PORT + MESH_OFFSET}"
     log_level: str = "info"
     log_json: bool = False

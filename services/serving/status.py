@@ -26,6 +26,7 @@ _log = structlog.get_logger()
 
 CODES: Final[dict[type[VisionmeshError], grpc.StatusCode]] = {
     errors.InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
     errors.NotFound: grpc.StatusCode.NOT_FOUND,
     errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
     errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -41,6 +42,7 @@ CODES: Final[dict[type[VisionmeshError], grpc.StatusCode]] = {
 _FOREIGN: Final[dict[int, type[VisionmeshError]]] = {
     grpc.StatusCode.INVALID_ARGUMENT.value[0]: errors.InvalidArgument,
     grpc.StatusCode.OUT_OF_RANGE.value[0]: errors.InvalidArgument,
+    grpc.StatusCode.UNAUTHENTICATED.value[0]: errors.Unauthenticated,
     grpc.StatusCode.NOT_FOUND.value[0]: errors.NotFound,
     grpc.StatusCode.UNAVAILABLE.value[0]: errors.Unavailable,
     grpc.StatusCode.UNIMPLEMENTED.value[0]: errors.Unavailable,
@@ -51,6 +53,7 @@ _FOREIGN: Final[dict[int, type[VisionmeshError]]] = {
 # Words for statuses that are not ours: Envoy's and gRPC's own texts name addresses and sockets.
 _FOREIGN_MESSAGES: Final[dict[type[VisionmeshError], str]] = {
     errors.InvalidArgument: "the request was refused",
+    errors.Unauthenticated: "a valid key is needed",
     errors.NotFound: "not found",
     errors.Unavailable: "the service cannot be reached",
     errors.Overloaded: "the service is overloaded",

@@ -57,8 +57,8 @@ class ImageServiceServicer:
     """
 
     def CreateImage(self, request, context):
-        """Stores an image and answers after it is durable. The same bytes again are the same image:
-        nothing is written a second time and `created` is false.
+        """Stores an image for the calling tenant and answers after it is durable. The same bytes again are
+        the same image: nothing is written a second time and `created` is false.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -72,7 +72,8 @@ class ImageServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteImage(self, request, context):
-        """Deletes an image with its rendition and results. Unknown images are NOT_FOUND.
+        """Deletes the calling tenant's image: for everybody else it stays. When nobody has it any more, its
+        bytes and results are gone. Images that the tenant does not have are NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,13 +34,15 @@ class ImageServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ImageServiceAsyncStub: ...
     CreateImage: _grpc.UnaryUnaryMultiCallable[_images_pb2.CreateImageRequest, _images_pb2.CreateImageResponse]
-    """Stores an image and answers after it is durable. The same bytes again are the same image:
-    nothing is written a second time and `created` is false.
+    """Stores an image for the calling tenant and answers after it is durable. The same bytes again are
+    the same image: nothing is written a second time and `created` is false.
     """
     GetImages: _grpc.UnaryUnaryMultiCallable[_images_pb2.GetImagesRequest, _images_pb2.GetImagesResponse]
     """Describes up to 128 images, one outcome each in the same order."""
     DeleteImage: _grpc.UnaryUnaryMultiCallable[_images_pb2.DeleteImageRequest, _images_pb2.DeleteImageResponse]
-    """Deletes an image with its rendition and results. Unknown images are NOT_FOUND."""
+    """Deletes the calling tenant's image: for everybody else it stays. When nobody has it any more, its
+    bytes and results are gone. Images that the tenant does not have are NOT_FOUND.
+    """
 
 @_typing.type_check_only
 class ImageServiceAsyncStub(ImageServiceStub):
@@ -48,13 +50,15 @@ class ImageServiceAsyncStub(ImageServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateImage: _aio.UnaryUnaryMultiCallable[_images_pb2.CreateImageRequest, _images_pb2.CreateImageResponse]  # type: ignore[assignment]
-    """Stores an image and answers after it is durable. The same bytes again are the same image:
-    nothing is written a second time and `created` is false.
+    """Stores an image for the calling tenant and answers after it is durable. The same bytes again are
+    the same image: nothing is written a second time and `created` is false.
     """
     GetImages: _aio.UnaryUnaryMultiCallable[_images_pb2.GetImagesRequest, _images_pb2.GetImagesResponse]  # type: ignore[assignment]
     """Describes up to 128 images, one outcome each in the same order."""
     DeleteImage: _aio.UnaryUnaryMultiCallable[_images_pb2.DeleteImageRequest, _images_pb2.DeleteImageResponse]  # type: ignore[assignment]
-    """Deletes an image with its rendition and results. Unknown images are NOT_FOUND."""
+    """Deletes the calling tenant's image: for everybody else it stays. When nobody has it any more, its
+    bytes and results are gone. Images that the tenant does not have are NOT_FOUND.
+    """
 
 class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
     """Takes images in, keeps them under the SHA-256 of their bytes, and deletes them."""
@@ -65,8 +69,8 @@ class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _images_pb2.CreateImageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_images_pb2.CreateImageResponse, _abc.Awaitable[_images_pb2.CreateImageResponse]]:
-        """Stores an image and answers after it is durable. The same bytes again are the same image:
-        nothing is written a second time and `created` is false.
+        """Stores an image for the calling tenant and answers after it is durable. The same bytes again are
+        the same image: nothing is written a second time and `created` is false.
         """
 
     @_abc_1.abstractmethod
@@ -83,6 +87,8 @@ class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _images_pb2.DeleteImageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_images_pb2.DeleteImageResponse, _abc.Awaitable[_images_pb2.DeleteImageResponse]]:
-        """Deletes an image with its rendition and results. Unknown images are NOT_FOUND."""
+        """Deletes the calling tenant's image: for everybody else it stays. When nobody has it any more, its
+        bytes and results are gone. Images that the tenant does not have are NOT_FOUND.
+        """
 
 def add_ImageServiceServicer_to_server(servicer: ImageServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

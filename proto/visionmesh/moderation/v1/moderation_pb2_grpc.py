@@ -50,6 +50,11 @@ class ModerationServiceStub:
                 request_serializer=visionmesh_dot_moderation_dot_v1_dot_moderation__pb2.ListPoliciesRequest.SerializeToString,
                 response_deserializer=visionmesh_dot_moderation_dot_v1_dot_moderation__pb2.ListPoliciesResponse.FromString,
                 _registered_method=True)
+        self.ListAuditEntries = channel.unary_unary(
+                '/visionmesh.moderation.v1.ModerationService/ListAuditEntries',
+                request_serializer=visionmesh_dot_moderation_dot_v1_dot_moderation__pb2.ListAuditEntriesRequest.SerializeToString,
+                response_deserializer=visionmesh_dot_moderation_dot_v1_dot_moderation__pb2.ListAuditEntriesResponse.FromString,
+                _registered_method=True)
 
 
 class ModerationServiceServicer:
@@ -77,6 +82,13 @@ class ModerationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAuditEntries(self, request, context):
+        """The caller's own verdicts as they were given, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModerationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +106,11 @@ def add_ModerationServiceServicer_to_server(servicer, server):
                     servicer.ListPolicies,
                     request_deserializer=visionmesh_dot_moderation_dot_v1_dot_moderation__pb2.ListPoliciesRequest.FromString,
                     response_serializer=visionmesh_dot_moderation_dot_v1_dot_moderation__pb2.ListPoliciesResponse.SerializeToString,
+            ),
+            'ListAuditEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAuditEntries,
+                    request_deserializer=visionmesh_dot_moderation_dot_v1_dot_moderation__pb2.ListAuditEntriesRequest.FromString,
+                    response_serializer=visionmesh_dot_moderation_dot_v1_dot_moderation__pb2.ListAuditEntriesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +195,33 @@ class ModerationService:
             '/visionmesh.moderation.v1.ModerationService/ListPolicies',
             visionmesh_dot_moderation_dot_v1_dot_moderation__pb2.ListPoliciesRequest.SerializeToString,
             visionmesh_dot_moderation_dot_v1_dot_moderation__pb2.ListPoliciesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAuditEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/visionmesh.moderation.v1.ModerationService/ListAuditEntries',
+            visionmesh_dot_moderation_dot_v1_dot_moderation__pb2.ListAuditEntriesRequest.SerializeToString,
+            visionmesh_dot_moderation_dot_v1_dot_moderation__pb2.ListAuditEntriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,6 +40,8 @@ class ModerationServiceStub:
     Evaluate: _grpc.UnaryUnaryMultiCallable[_moderation_pb2.EvaluateRequest, _moderation_pb2.EvaluateResponse]
     """Applies the policy to results that are stored, and runs no model: what is not stored is missing."""
     ListPolicies: _grpc.UnaryUnaryMultiCallable[_moderation_pb2.ListPoliciesRequest, _moderation_pb2.ListPoliciesResponse]
+    ListAuditEntries: _grpc.UnaryUnaryMultiCallable[_moderation_pb2.ListAuditEntriesRequest, _moderation_pb2.ListAuditEntriesResponse]
+    """The caller's own verdicts as they were given, the newest first."""
 
 @_typing.type_check_only
 class ModerationServiceAsyncStub(ModerationServiceStub):
@@ -53,6 +55,8 @@ class ModerationServiceAsyncStub(ModerationServiceStub):
     Evaluate: _aio.UnaryUnaryMultiCallable[_moderation_pb2.EvaluateRequest, _moderation_pb2.EvaluateResponse]  # type: ignore[assignment]
     """Applies the policy to results that are stored, and runs no model: what is not stored is missing."""
     ListPolicies: _aio.UnaryUnaryMultiCallable[_moderation_pb2.ListPoliciesRequest, _moderation_pb2.ListPoliciesResponse]  # type: ignore[assignment]
+    ListAuditEntries: _aio.UnaryUnaryMultiCallable[_moderation_pb2.ListAuditEntriesRequest, _moderation_pb2.ListAuditEntriesResponse]  # type: ignore[assignment]
+    """The caller's own verdicts as they were given, the newest first."""
 
 class ModerationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Turns what the models saw into a verdict, by a policy."""
@@ -81,5 +85,13 @@ class ModerationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _moderation_pb2.ListPoliciesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_moderation_pb2.ListPoliciesResponse, _abc.Awaitable[_moderation_pb2.ListPoliciesResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListAuditEntries(
+        self,
+        request: _moderation_pb2.ListAuditEntriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_moderation_pb2.ListAuditEntriesResponse, _abc.Awaitable[_moderation_pb2.ListAuditEntriesResponse]]:
+        """The caller's own verdicts as they were given, the newest first."""
 
 def add_ModerationServiceServicer_to_server(servicer: ModerationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

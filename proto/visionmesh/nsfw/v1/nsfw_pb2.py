@@ -29,7 +29,7 @@ from visionmesh.common.v1 import model_pb2 as visionmesh_dot_common_dot_v1_dot_m
 from visionmesh.common.v1 import outcome_pb2 as visionmesh_dot_common_dot_v1_dot_outcome__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dvisionmesh/nsfw/v1/nsfw.proto\x12\x12visionmesh.nsfw.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x17google/rpc/status.proto\x1a visionmesh/common/v1/image.proto\x1a visionmesh/common/v1/model.proto\x1a\"visionmesh/common/v1/outcome.proto\"\x1b\n\nNsfwResult\x12\r\n\x05score\x18\x01 \x01(\x01\"N\n\x0f\x43lassifyRequest\x12;\n\x06images\x18\x01 \x03(\x0b\x32\x1e.visionmesh.common.v1.ImageRefB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x01\"I\n\x10\x43lassifyResponse\x12\x35\n\x08outcomes\x18\x01 \x03(\x0b\x32#.visionmesh.nsfw.v1.ClassifyOutcome\"\x83\x02\n\x0f\x43lassifyOutcome\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x30\n\x06result\x18\x02 \x01(\x0b\x32\x1e.visionmesh.nsfw.v1.NsfwResultH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12\x33\n\nimage_size\x18\x05 \x01(\x0b\x32\x1f.visionmesh.common.v1.ImageSize\x12\x32\n\x06origin\x18\x06 \x01(\x0e\x32\".visionmesh.common.v1.ResultOriginB\t\n\x07outcome\"\x11\n\x0fGetModelRequest\">\n\x10GetModelResponse\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.visionmesh.common.v1.Model2\xbb\x01\n\x0bNsfwService\x12U\n\x08\x43lassify\x12#.visionmesh.nsfw.v1.ClassifyRequest\x1a$.visionmesh.nsfw.v1.ClassifyResponse\x12U\n\x08GetModel\x12#.visionmesh.nsfw.v1.GetModelRequest\x1a$.visionmesh.nsfw.v1.GetModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dvisionmesh/nsfw/v1/nsfw.proto\x12\x12visionmesh.nsfw.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x17google/rpc/status.proto\x1a visionmesh/common/v1/image.proto\x1a visionmesh/common/v1/model.proto\x1a\"visionmesh/common/v1/outcome.proto\"\x1b\n\nNsfwResult\x12\r\n\x05score\x18\x01 \x01(\x01\"\x81\x01\n\x0f\x43lassifyRequest\x12;\n\x06images\x18\x01 \x03(\x0b\x32\x1e.visionmesh.common.v1.ImageRefB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x01\x12\x31\n\rmodel_version\x18\x02 \x01(\tB\x1a\xbaH\x17r\x12\x32\x10^[0-9a-f]{8,64}$\xd8\x01\x01\"I\n\x10\x43lassifyResponse\x12\x35\n\x08outcomes\x18\x01 \x03(\x0b\x32#.visionmesh.nsfw.v1.ClassifyOutcome\"\x87\x02\n\x0f\x43lassifyOutcome\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x30\n\x06result\x18\x02 \x01(\x0b\x32\x1e.visionmesh.nsfw.v1.NsfwResultH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12\x33\n\nimage_size\x18\x05 \x01(\x0b\x32\x1f.visionmesh.common.v1.ImageSize\x12\x36\n\x06origin\x18\x06 \x01(\x0e\x32\".visionmesh.common.v1.ResultOriginB\x02\x18\x01\x42\t\n\x07outcome\"\x11\n\x0fGetModelRequest\">\n\x10GetModelResponse\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.visionmesh.common.v1.Model2\xbb\x01\n\x0bNsfwService\x12U\n\x08\x43lassify\x12#.visionmesh.nsfw.v1.ClassifyRequest\x1a$.visionmesh.nsfw.v1.ClassifyResponse\x12U\n\x08GetModel\x12#.visionmesh.nsfw.v1.GetModelRequest\x1a$.visionmesh.nsfw.v1.GetModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,18 +38,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CLASSIFYREQUEST'].fields_by_name['images']._loaded_options = None
   _globals['_CLASSIFYREQUEST'].fields_by_name['images']._serialized_options = b'\272H\010\222\001\005\010\001\020\200\001'
+  _globals['_CLASSIFYREQUEST'].fields_by_name['model_version']._loaded_options = None
+  _globals['_CLASSIFYREQUEST'].fields_by_name['model_version']._serialized_options = b'\272H\027r\0222\020^[0-9a-f]{8,64}$\330\001\001'
+  _globals['_CLASSIFYOUTCOME'].fields_by_name['origin']._loaded_options = None
+  _globals['_CLASSIFYOUTCOME'].fields_by_name['origin']._serialized_options = b'\030\001'
   _globals['_NSFWRESULT']._serialized_start=211
   _globals['_NSFWRESULT']._serialized_end=238
-  _globals['_CLASSIFYREQUEST']._serialized_start=240
-  _globals['_CLASSIFYREQUEST']._serialized_end=318
-  _globals['_CLASSIFYRESPONSE']._serialized_start=320
-  _globals['_CLASSIFYRESPONSE']._serialized_end=393
-  _globals['_CLASSIFYOUTCOME']._serialized_start=396
-  _globals['_CLASSIFYOUTCOME']._serialized_end=655
-  _globals['_GETMODELREQUEST']._serialized_start=657
-  _globals['_GETMODELREQUEST']._serialized_end=674
-  _globals['_GETMODELRESPONSE']._serialized_start=676
-  _globals['_GETMODELRESPONSE']._serialized_end=738
-  _globals['_NSFWSERVICE']._serialized_start=741
-  _globals['_NSFWSERVICE']._serialized_end=928
+  _globals['_CLASSIFYREQUEST']._serialized_start=241
+  _globals['_CLASSIFYREQUEST']._serialized_end=370
+  _globals['_CLASSIFYRESPONSE']._serialized_start=372
+  _globals['_CLASSIFYRESPONSE']._serialized_end=445
+  _globals['_CLASSIFYOUTCOME']._serialized_start=448
+  _globals['_CLASSIFYOUTCOME']._serialized_end=711
+  _globals['_GETMODELREQUEST']._serialized_start=713
+  _globals['_GETMODELREQUEST']._serialized_end=730
+  _globals['_GETMODELRESPONSE']._serialized_start=732
+  _globals['_GETMODELRESPONSE']._serialized_end=794
+  _globals['_NSFWSERVICE']._serialized_start=797
+  _globals['_NSFWSERVICE']._serialized_end=984
 # @@protoc_insertion_point(module_scope)

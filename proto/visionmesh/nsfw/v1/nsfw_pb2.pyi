@@ -20,6 +20,11 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
+
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
@@ -47,16 +52,22 @@ class ClassifyRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     IMAGES_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_FIELD_NUMBER: _builtins.int
+    model_version: _builtins.str
+    """The version that must have made the results; empty means the one that is served. A version that
+    is not served gives stored results only, and RESULT_NOT_FOUND for what is not stored.
+    """
     @_builtins.property
     def images(self) -> _containers.RepeatedCompositeFieldContainer[_image_pb2.ImageRef]: ...
     def __init__(
         self,
         *,
         images: _abc.Iterable[_image_pb2.ImageRef] | None = ...,
+        model_version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["images", b"images"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["images", b"images", "model_version", b"model_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -95,7 +106,16 @@ class ClassifyOutcome(_message.Message):
     digest: _builtins.str
     model_version: _builtins.str
     """Version of the model that made the result."""
-    origin: _outcome_pb2.ResultOrigin.ValueType
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def origin(self) -> _outcome_pb2.ResultOrigin.ValueType:
+        """No longer set: it would tell a tenant what others hold."""
+
+    @origin.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def origin(self, value: _outcome_pb2.ResultOrigin.ValueType) -> None:
+        """No longer set: it would tell a tenant what others hold."""
+
     @_builtins.property
     def result(self) -> Global___NsfwResult: ...
     @_builtins.property
