@@ -3,9 +3,11 @@
 set -euo pipefail
 
 missing=()
-for program in chromium curl; do
+for program in chromium curl redis-server; do
     command -v "$program" >/dev/null || missing+=("$program")
 done
+# Debian keeps the server's programs off the path, in a folder for each version.
+compgen -G "/usr/lib/postgresql/*/bin/postgres" >/dev/null || missing+=("postgresql")
 
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
