@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,20 @@ SOI = b"\xff\xd8"
 COMMENT = b"\xff\xfe"
 
 
-def photos(count: int, *, width: int = 1280, height: int = 960, scenes: int = 24) -> list[bytes]:
-    """`count` JPEGs with different digests that show `scenes` different pictures."""
-    pictures = [_scene(seed, width, height) for seed in range(min(scenes, count))]
-    return [_commented(pictures[number % len(pictures)], number) for number in range(count)]
+SCENES: Final = 24
+"""Different pictures among any number of photos."""
+
+
+def photos(count: int, *, width: int = 1280, height: int = 960) -> list[bytes]:
+    """`count` JPEGs with different digests that show `SCENES` different pictures."""
+    return list(each_photo(count, width=width, height=height))
+
+
+def each_photo(count: int, *, width: int = 1280, height: int = 960) -> Iterator[bytes]:
+    """`photos`, one after the other: more of them than fit into memory."""
+    pictures = [_scene(seed, width, height) for seed in range(min(SCENES, count))]
+    for number in range(count):
+        yield _commented(pictures[number % len(pictures)], number)
 
 
 async def upload(address: str, images: Sequence[bytes], *, concurrency: int = 8) -> list[str]:
