@@ -1,0 +1,1 @@
+"""Releases: one name for how the whole mesh behaves."""

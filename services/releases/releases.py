@@ -1,0 +1,252 @@
+"""Which release the mesh has now, which one made an answer, and what earlier ones were."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+import structlog
+
+from services import catalog, errors
+from services.client.mesh import MeshClient
+from services.errors import PolicyNotFound, VisionmeshError
+from services.media.objects import Objects
+from services.releases.publisher import Publisher
+from services.releases.registry import Registry
+from services.releases.release import NOTHING, Release
+from services.releases.remembered import Remembered
+from visionmesh.common.v1.model_pb2 import Model
+from visionmesh.moderation.v1.moderation_pb2 import Policy
+
+TTL_S: Final = 5.0
+"""How long a version is believed: how long an exchanged model may go unnoticed."""
+
+ASK_TIMEOUT_S: Final = 1.0
+"""How long a service may take to describe itself, which it has at hand (a guess)."""
+
+LOAD_TIMEOUT_S: Final = 1.0
+"""How long a start waits for the store to say what was heard of last (a guess)."""
+
+FIRST_RETRY_S: Final = 0.1
+"""How soon who did not answer is asked again; a mesh that starts answers within a second or two."""
+
+LONGEST_RETRY_S: Final = 10.0
+"""How seldom, in the end (a guess)."""
+
+MODELS: Final = tuple(process.model for process in catalog.MODELS if process.model)
+
+DEFAULT_POLICY: Final = "default"
+"""What a request without a policy means."""
+
+Policies = Callable[[], Awaitable[Sequence[Policy]]]
+"""Describes all policies; raises VisionmeshError."""
+
+_log = structlog.get_logger()
+
+
+class Releases:
+    """Knows the versions of models and policies, at most `ttl_s` seconds old, and names them.
+
+    The last known version of what does not answer stays, also when this process starts again. A
+    store that is down fails no answer: a release is published at the next occasion then.
+    """
+
+    def __init__(
+        self,
+        objects: Objects,
+        mesh: MeshClient,
+        *,
+        policies: Policies | None = None,
+        models: Iterable[str] = MODELS,
+        ttl_s: float = TTL_S,
+        ask_timeout_s: float = ASK_TIMEOUT_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Without `policies` the moderation service is asked for them."""
+        self._mesh = mesh
+        self._ttl_s = ttl_s
+        self._ask_timeout_s = ask_timeout_s
+        self._registry = Registry(objects)
+        self._publisher = Publisher(self._registry, clock=clock)
+        self._models = {
+            name: Remembered(partial(self._ask_model, name), ttl_s, clock=clock) for name in models
+        }
+        ask_policies = policies or partial(mesh.list_policies, timeout_s=ask_timeout_s)
+        self._policies = Remembered(partial(self._ask_policies, ask_policies), ttl_s, clock=clock)
+        self._parts: tuple[Remembered[Any], ...] = (*self._models.values(), self._policies)
+        self._now = Release(dict.fromkeys(self._models, ""))
+        self._kept = self._now
+        self._loaded = False
+        self._learning: asyncio.Task[None] | None = None
+        self._keeping: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Recall what was heard of last, and begin to ask everybody until each has answered once.
+
+        So that what a model lost later has made before is still known to be the same.
+        """
+        if self._learning is None:
+            self._learning = asyncio.create_task(self._learn())
+            loading = asyncio.create_task(self._load())
+            _, late = await asyncio.wait([loading], timeout=LOAD_TIMEOUT_S)
+            for task in late:
+                task.cancel()
+
+    async def close(self) -> None:
+        """Stop asking and writing."""
+        for task in (begun := [task for task in (self._learning, self._keeping) if task]):
+            task.cancel()
+        await asyncio.gather(*begun, return_exceptions=True)
+        await asyncio.gather(*(part.close() for part in self._parts))
+        await self._publisher.close()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The models of the mesh, in the catalog's order."""
+        return tuple(self._models)
+
+    async def current(self) -> Release:
+        """The release that the mesh has now, at most a moment old. Never fails."""
+        return await self.made_by({})
+
+    async def made_by(
+        self, models: Mapping[str, str], policies: Mapping[str, str] = NOTHING
+    ) -> Release:
+        """The release of an answer that these versions made: the rest is what is current.
+
+        It is published before it is returned, so whoever is told its name can ask for it.
+        """
+        if due := [part for part in self._parts if part.is_due]:
+            await asyncio.gather(*(part.news() for part in due))
+        release = self._now.having(models, policies)
+        await self._publisher.publish(release)
+        return release
+
+    async def find(self, name: str) -> Release:
+        """A release that was named once. Raises ReleaseNotFound, StoreUnavailable."""
+        return await self._publisher.find(name)
+
+    async def version(self, model: str) -> str:
+        """A model's version. Raises what asking raised when it was never heard of."""
+        remembered = await self._of(model)
+        if self.last(model):
+            await remembered.news()
+        else:
+            try:
+                await remembered.current()
+            except VisionmeshError:
+                if not self.last(model):  # which may have been learnt meanwhile
+                    raise
+        return self.last(model)
+
+    def last(self, model: str) -> str:
+        """The last version that was heard of, however long ago; else empty. Asks nobody."""
+        return self._now.models.get(model, "")
+
+    def learn(self, model: str, version: str) -> None:
+        """Take the word of a model that has just said its version."""
+        self._hear(model, version)
+        remembered = self._models.get(model)
+        if remembered and remembered.last and remembered.last.version == version:
+            remembered.confirm()
+
+    async def model(self, name: str) -> Model:
+        """A model's description. Raises ModelNotFound, ModelUnavailable."""
+        remembered = await self._of(name)
+        if remembered.last and remembered.last.version != self.last(name):
+            remembered.doubt()
+        return await remembered.current()
+
+    async def policies(self) -> Sequence[Policy]:
+        """All policies. Raises Unavailable."""
+        return await self._policies.current()
+
+    async def policy(self, name: str) -> Policy:
+        """A policy by its name, the default one by the empty name. Raises PolicyNotFound."""
+        policies = await self.policies()
+        for policy in policies:
+            if policy.name == (name or DEFAULT_POLICY):
+                return policy
+        known = ", ".join(policy.name for policy in policies)
+        raise PolicyNotFound(f"there is no policy {name!r}; there are: {known}", field="policy")
+
+    def policies_changed(self) -> None:
+        """Ask for the policies at the next occasion, however young the last answer is."""
+        self._policies.doubt()
+
+    async def _of(self, model: str) -> Remembered[Model]:
+        if remembered := self._models.get(model):
+            return remembered
+        await self._mesh.get_model(model)  # which knows how to say that there is none
+        raise errors.ModelNotFound(f"there is no model {model!r}", field="model")
+
+    async def _ask_model(self, name: str) -> Model:
+        model = await self._mesh.get_model(name, timeout_s=self._ask_timeout_s)
+        self._hear(name, model.version)
+        return model
+
+    async def _ask_policies(self, ask: Policies) -> Sequence[Policy]:
+        policies = await ask()
+        versions = {policy.name: policy.version for policy in policies}
+        if versions != self._now.policies:
+            self._changed(Release(self._now.models, self._now.gallery, versions))
+        return policies
+
+    def _hear(self, model: str, version: str) -> None:
+        if version and self._now.models.get(model) != version:
+            self._changed(self._now.having({model: version}))
+
+    def _changed(self, release: Release) -> None:
+        self._now = release
+        if self._keeping is None:
+            self._keeping = asyncio.create_task(self._keep(), context=contextvars.Context())
+
+    async def _learn(self) -> None:
+        delay_s = FIRST_RETRY_S
+        while unknown := [part for part in self._parts if part.last is None]:
+            for part in unknown:
+                part.doubt()
+            await asyncio.gather(*(part.refresh(self._ask_timeout_s) for part in unknown))
+            if any(part.last is None for part in unknown):
+                await asyncio.sleep(delay_s)
+                delay_s = min(LONGEST_RETRY_S, 2 * delay_s)
+                if not self._loaded:
+                    await self._load()
+
+    async def _load(self) -> None:
+        """Take from the store what nobody has said yet."""
+        try:
+            models = await self._registry.last_models(self._models)
+            policies = await self._registry.last_policies()
+        except VisionmeshError as error:
+            _log.warning("last known versions are not recalled", error=error.message)
+            return
+        self._kept = Release(models, policies=policies)
+        heard = {name: version for name, version in self._now.models.items() if version}
+        known = {**self._now.models, **models, **heard}
+        self._now = Release(known, self._now.gallery, self._now.policies or policies)
+        self._loaded = True
+
+    async def _keep(self) -> None:
+        """Write down what was heard of, at most once a moment however often it changes."""
+        delay_s = max(self._ttl_s, FIRST_RETRY_S)
+        try:
+            while self._now != self._kept:
+                now = self._now
+                heard = now.models.items() - self._kept.models.items()
+                models = {name: version for name, version in heard if version}
+                policies = {} if now.policies == self._kept.policies else now.policies
+                try:
+                    await self._registry.keep(models, policies)
+                except VisionmeshError as error:
+                    _log.warning("last known versions are not kept", error=error.message)
+                    delay_s = min(LONGEST_RETRY_S, 2 * delay_s)
+                else:
+                    self._kept = now
+                await asyncio.sleep(delay_s)
+        finally:
+            self._keeping = None
