@@ -6,20 +6,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, TextIO
 
-from mesh import admin, ports, proxy
+from mesh import ports
+from mesh.admission import Admission
+from mesh.cache import cache_dir
 from mesh.child import Child, Pace, State
-from mesh.errors import MeshError, StartFailed
-from mesh.health import HttpProbe, Unhealthy
-from mesh.logs import LAUNCHER, MAX_FILE_BYTES, MeshLog, Style
+from mesh.config import FILE as CONFIG_FILE
+from mesh.config import find, load
+from mesh.errors import InvalidOption, MeshError, StartFailed
+from mesh.front import Front
+from mesh.logs import LAUNCHER, MeshLog, Style
 from mesh.ports import HOST
-from mesh.programs import MeshOptions, envoy_program, proxy_settings, service_programs
+from mesh.programs import MeshOptions, envoy_program, proxy_settings, service_programs, trusted
 from mesh.state import DataDir, Run, RunningProcess
 from mesh.supervisor import Supervisor
 from mesh.version import version
@@ -29,8 +34,6 @@ GRACE_S: Final = 3.0
 """How long each tier of processes may take to finish what it has begun."""
 
 START_TIMEOUT_S: Final = 60.0
-POLL_S: Final = 0.05
-TIDY_INTERVAL_S: Final = 10.0
 
 
 class Mesh:
@@ -48,17 +51,22 @@ class Mesh:
         self.options = options
         self.data = DataDir(options.data_dir)
         self.replicas = ports.replicas_of(options.replicas)
-        self.edge_url = f"http://{HOST}:{options.port}"
+        self._config_file = find(options.config_file, self.data.root)
+        self.config = load(self._config_file)
+        self.redis_url = self.config.redis_url or os.environ.get("VISIONMESH_REDIS_URL", "")
+        self.token = ""
+        """What Envoy and the processes show each other; known once it runs."""
+        self.edge_url = ports.url(ports.reachable(options.host), options.port)
         self.mesh_address = options.mesh_address
         self.admin_url = f"http://{HOST}:{options.admin_port}"
-        self._programs = [*service_programs(options, self.data, self.replicas)]
+        self._programs = service_programs(options, self.data, self.config, self.replicas)
         self._programs.append(envoy_program(options, self.data))
         titles = [program.title for program in self._programs]
         self._log = MeshLog(self.data.logs, stream, style or Style(), titles)
         self._pace = pace
         self._version = version()
         self._started_at = 0.0
-        self._endpoints: dict[str, list[tuple[str, int]]] = {}
+        self._front: Front | None = None
         self._supervisor: Supervisor | None = None
 
     @asynccontextmanager
@@ -68,21 +76,30 @@ class Mesh:
         Nothing is waited for: see `wait_ready`. Raises PortInUse, DataDirInUse and MeshError before
         any process is started.
         """
+        options = self.options
         with self.data.held():
-            ports.check_free(self.options.port, self.replicas)
-            self._prepare_envoy()
+            ports.check_free(options.port, self.replicas, options.host)
+            self.token = self._let_in()
+            cache = cache_dir(options.cache_dir, self.data.root)
+            settings = proxy_settings(options, self.data, self.config, cache)
+            self._front = front = Front(self.data, settings)
+            front.prepare()
+            self._say_what_is_unwise()
             self._started_at = time.time()
-            supervisor = Supervisor(
-                self._programs, self._log, pace=self._pace, on_change=self._on_change
+            self._supervisor = supervisor = Supervisor(
+                [trusted(program, self.token) for program in self._programs],
+                self._log,
+                pace=self._pace,
+                on_change=self._on_change,
             )
-            self._supervisor = supervisor
             supervisor.start()
-            tidying = asyncio.create_task(self._keep_access_log_short())
+            tidying = asyncio.create_task(front.keep_access_log_short())
             try:
                 yield
             finally:
                 tidying.cancel()
                 await supervisor.stop(GRACE_S)
+                cache.remove()
                 self._log.close()
 
     async def wait_ready(self, timeout_s: float = START_TIMEOUT_S) -> None:
@@ -96,8 +113,8 @@ class Mesh:
             raise StartFailed(f"{error}; its log is in {self.data.logs}") from None
         try:
             async with asyncio.timeout(timeout_s):
-                await self._wait_routed()
-                await self._wait_edge()
+                await self._envoy().wait_routed()
+                await self._envoy().wait_edge()
         except TimeoutError:
             raise StartFailed(f"Envoy does not route within {timeout_s:g} s") from None
 
@@ -113,7 +130,7 @@ class Mesh:
             await self._running().wait_until(
                 lambda: child.state is State.HEALTHY and child.pid not in (None, old_pid), timeout_s
             )
-            await self._wait_routed()
+            await self._envoy().wait_routed()
         return self.pid(name, replica)
 
     def pid(self, name: str, replica: int = 0) -> int:
@@ -145,16 +162,27 @@ class Mesh:
         if self._supervisor is not None:
             self._supervisor.kill()
 
-    def _prepare_envoy(self) -> None:
-        """Envoy's configuration, checked by Envoy, and no replica yet in the files it watches."""
-        settings = proxy_settings(self.options, self.data)
-        for process in PROCESSES:
-            self._write_endpoints(process.name, [])
-        try:
-            proxy.write_config(self.data.envoy_config, settings)
-            proxy.validate(self.data.envoy_config)
-        except proxy.InvalidProxyConfig as error:
-            raise MeshError(f"Envoy refuses its configuration: {error}") from None
+    def _let_in(self) -> str:
+        """Tell Envoy who may call; the mesh's token. Raises InvalidOption, MeshError."""
+        admission = Admission(self.data, self.config)
+        host = self.options.host
+        if not ports.is_loopback(host) and not admission.guarded:
+            raise InvalidOption(
+                f"--host {host}: without keys everybody who reaches this address could use the "
+                f"mesh: run `visionmesh keys create --tenant NAME --data {self.data.root}` first, "
+                f"or have JWTs checked (`jwt` in {CONFIG_FILE})"
+            )
+        return admission.publish()
+
+    def _say_what_is_unwise(self) -> None:
+        several = [p.name for p in PROCESSES if p.model and self.replicas[p.name] > 1]
+        if several and not self.redis_url:
+            self._log.event(
+                "warning",
+                f"{', '.join(several)} has several replicas and there is no redis_url: they share "
+                "results through the object store only, and may compute one twice",
+                process=LAUNCHER,
+            )
 
     def _on_change(self) -> None:
         """Let files follow what runs; a full disk must not end the supervision of anything."""
@@ -167,16 +195,7 @@ class Mesh:
     def _write_what_runs(self) -> None:
         """Envoy's endpoints and `run.json`."""
         children = self._running().children
-        for process in PROCESSES:
-            serving = [
-                (HOST, child.program.port)
-                for child in children
-                # Who hangs stays: whether to wait for it is Envoy's health check's business.
-                if child.program.name == process.name
-                and child.state in (State.HEALTHY, State.UNHEALTHY)
-            ]
-            if self._endpoints[process.name] != serving:
-                self._write_endpoints(process.name, serving)
+        self._envoy().follow(children)
         self.data.write_run(
             Run(
                 pid=os.getpid(),
@@ -184,52 +203,20 @@ class Mesh:
                 version=self._version,
                 started_at=self._started_at,
                 processes=tuple(_as_running(child) for child in children),
+                config=str(self._config_file) if self._config_file else None,
             )
         )
-
-    def _write_endpoints(self, name: str, addresses: list[tuple[str, int]]) -> None:
-        proxy.write_endpoints(self.data.endpoints, name, addresses)
-        self._endpoints[name] = addresses
-
-    async def _wait_routed(self) -> None:
-        """Wait until Envoy has found every replica that is listed, and found it healthy."""
-        while True:
-            try:
-                seen = await asyncio.to_thread(admin.healthy_ports, self.options.admin_port)
-            except (OSError, ValueError):
-                seen = {}
-            if all(
-                seen.get(name, set()) >= {port for _, port in listed}
-                for name, listed in self._endpoints.items()
-            ):
-                return
-            await asyncio.sleep(POLL_S)
-
-    async def _wait_edge(self) -> None:
-        probe = HttpProbe(self.options.port, "/healthz")
-        while True:
-            try:
-                await probe.check(timeout_s=2.0)
-            except Unhealthy:
-                await asyncio.sleep(POLL_S)
-            else:
-                return
-
-    async def _keep_access_log_short(self) -> None:
-        """Move Envoy's access log aside when it is large, as the processes' files are."""
-        log = proxy_settings(self.options, self.data).access_log
-        while True:
-            await asyncio.sleep(TIDY_INTERVAL_S)
-            with suppress(OSError):
-                if log.stat().st_size > MAX_FILE_BYTES:
-                    log.replace(log.with_suffix(".log.1"))
-                    await asyncio.to_thread(admin.reopen_logs, self.options.admin_port)
 
     def _child(self, name: str, replica: int) -> Child:
         for child in self._running().children:
             if (child.program.name, child.program.replica) == (name, replica):
                 return child
         raise MeshError(f"this mesh has no {name}.{replica}")
+
+    def _envoy(self) -> Front:
+        if self._front is None:
+            raise MeshError("this mesh has not been started")
+        return self._front
 
     def _running(self) -> Supervisor:
         if self._supervisor is None:
@@ -247,22 +234,33 @@ async def running_mesh(
     log_level: str = "info",
     pace: Pace | None = None,
     timeout_s: float = START_TIMEOUT_S,
+    config: Mapping[str, object] | None = None,
+    replica_env: Mapping[tuple[str, int], Mapping[str, str]] | None = None,
 ) -> AsyncIterator[Mesh]:
     """A mesh that is ready, for as long as the context lasts; port 0 takes a free block.
 
-    Raises StartFailed and what `Mesh.running` raises.
+    `config` is what its configuration file says; without one the data directory's holds. Keys are
+    those that the data directory has. Raises StartFailed and what `Mesh.running` raises.
     """
+    if config is not None:
+        _configure(data_dir, config)
     options = MeshOptions(
         port=port or ports.free_block(),
         data_dir=data_dir,
         replicas=replicas or {},
         store_url=store_url,
         log_level=log_level,
+        replica_env=replica_env or {},
     )
     mesh = Mesh(options, pace=pace)
     async with mesh.running():
         await mesh.wait_ready(timeout_s)
         yield mesh
+
+
+def _configure(data_dir: Path, config: Mapping[str, object]) -> None:
+    data_dir.mkdir(parents=True, exist_ok=True)
+    (data_dir / CONFIG_FILE).write_text(json.dumps(config))  # which is YAML
 
 
 def _as_running(child: Child) -> RunningProcess:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import ipaddress
 import random
 import socket
 from collections.abc import Mapping
@@ -55,12 +57,16 @@ def wanted(edge_port: int, replicas: Mapping[str, int]) -> dict[int, str]:
     return ports
 
 
-def check_free(edge_port: int, replicas: Mapping[str, int]) -> None:
-    """Raise PortInUse when a port of this mesh is taken, InvalidOption when it cannot be one."""
+def check_free(edge_port: int, replicas: Mapping[str, int], edge_host: str = HOST) -> None:
+    """Raise PortInUse when a port of this mesh is taken, InvalidOption when it cannot be one.
+
+    All are loopback's, and the edge's is `edge_host`'s too.
+    """
     if not 1 <= edge_port <= MAX_EDGE_PORT:
         raise InvalidOption(f"--port {edge_port}: must be from 1 to {MAX_EDGE_PORT}")
     for port, owner in wanted(edge_port, replicas).items():
-        if not _free(port):
+        hosts = {HOST, edge_host} if port == edge_port else {HOST}
+        if not all(_free(port, host) for host in hosts):
             raise PortInUse(
                 f"port {port} is in use, and {owner} wants it: "
                 f"choose another block of ports with --port (now {edge_port})"
@@ -81,12 +87,46 @@ def free_block() -> int:
     raise PortInUse(f"no {SPAN} free ports in a row")
 
 
-def _free(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+def address(host: str) -> str:
+    """An address that the edge may listen at, as Envoy wants it. Raises InvalidOption."""
+    if host == "localhost":
+        return HOST
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        raise InvalidOption(
+            f"--host {host}: must be an address of this machine, as in 0.0.0.0 (all of them)"
+        ) from None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can connect to an address."""
+    return ipaddress.ip_address(host).is_loopback
+
+
+def reachable(host: str) -> str:
+    """Where this machine finds what listens at an address, which may stand for all of them."""
+    found = ipaddress.ip_address(host)
+    if not found.is_unspecified:
+        return host
+    return HOST if found.version == 4 else "::1"
+
+
+def url(host: str, port: int) -> str:
+    """Of an HTTP server at an address."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _free(port: int, host: str = HOST) -> bool:
+    """Raises InvalidOption when this machine has no such address."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
         # As servers do: a connection that lingers in TIME_WAIT does not take the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
-        except OSError:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise InvalidOption(f"--host {host}: is no address of this machine") from None
             return False
         return True

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from mesh import proxy, state
+from mesh.cache import CacheDir
 from mesh.child import Program
+from mesh.config import MeshConfig, RateLimit
 from mesh.health import GrpcProbe, HttpProbe, Probe
 from mesh.ports import HOST
 from services.catalog import ADMIN_OFFSET, DEFAULT_PORT, MESH_OFFSET, PROCESSES, Process
@@ -23,7 +25,13 @@ HTTP_TIER, ENVOY_TIER, GRPC_TIER = range(3)
 
 @dataclass(frozen=True, slots=True)
 class MeshOptions:
-    """What may differ between two meshes. `replicas` are those that differ from the catalog's."""
+    """What may differ between two meshes. `replicas` are those that differ from the catalog's.
+
+    `host` is the address of the edge; everything else stays on loopback. `config_file` None takes
+    the data directory's, when there is one, and `cache_dir` None the best place for Envoy's cache.
+    `replica_env` adds variables to single replicas, by name and number: another version of a model
+    beside the usual one, for example.
+    """
 
     port: int = DEFAULT_PORT
     data_dir: Path = state.DEFAULT
@@ -31,6 +39,10 @@ class MeshOptions:
     store_url: str = ""
     log_level: str = "info"
     log_json: bool = False
+    host: str = HOST
+    config_file: Path | None = None
+    cache_dir: Path | None = None
+    replica_env: Mapping[tuple[str, int], Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def mesh_address(self) -> str:
@@ -54,9 +66,9 @@ def envoy_probe(admin_port: int) -> Probe:
 
 
 def service_programs(
-    options: MeshOptions, data: state.DataDir, replicas: Mapping[str, int]
+    options: MeshOptions, data: state.DataDir, config: MeshConfig, replicas: Mapping[str, int]
 ) -> list[Program]:
-    """Every replica of every process of the catalog."""
+    """Every replica of every process of the catalog; they have no token yet, see `trusted`."""
     return [
         Program(
             name=process.name,
@@ -64,7 +76,12 @@ def service_programs(
             replicas=replicas[process.name],
             # -P: what the current directory happens to hold is not the mesh's.
             argv=(sys.executable, "-P", "-m", process.module),
-            env=_environment(options, data, process.port(options.port, replica)),
+            env={
+                **os.environ,
+                **_environment(options, data, process.port(options.port, replica)),
+                **config.environment,
+                **options.replica_env.get((process.name, replica), {}),
+            },
             port=process.port(options.port, replica),
             probe=probe_of(process, process.port(options.port, replica)),
             tier=GRPC_TIER if process.grpc_service else HTTP_TIER,
@@ -74,16 +91,32 @@ def service_programs(
     ]
 
 
-def proxy_settings(options: MeshOptions, data: state.DataDir) -> proxy.ProxySettings:
+def trusted(program: Program, token: str) -> Program:
+    """A process of the mesh, with the secret by which it knows Envoy and the other processes."""
+    if program.name == ENVOY:
+        return program  # has it in its own files
+    return replace(program, env={**program.env, "VISIONMESH_TOKEN": token})
+
+
+def proxy_settings(
+    options: MeshOptions, data: state.DataDir, config: MeshConfig, cache: CacheDir
+) -> proxy.ProxySettings:
     """The Envoy of a mesh, with all that it writes below the data directory."""
+    limits = {name: _rate_limit(tenant.rate_limit) for name, tenant in config.tenants.items()}
     return proxy.ProxySettings(
         host=HOST,
+        edge_host=options.host,
         port=options.port,
         mesh_port=options.port + MESH_OFFSET,
         admin_port=options.admin_port,
-        cache_dir=data.cache,
+        cache_dir=cache.path,
+        cache_max_bytes=cache.max_bytes,
         endpoints_dir=data.endpoints,
+        access_dir=data.access,
         access_log=data.logs / "access.log",
+        cors_origins=config.cors.origins,
+        rate_limit=_rate_limit(config.rate_limit),
+        tenant_rate_limits={name: limit for name, limit in limits.items() if limit},
     )
 
 
@@ -91,7 +124,7 @@ def envoy_program(options: MeshOptions, data: state.DataDir) -> Program:
     """The real Envoy, started with the data directory's `envoy.yaml`."""
     return Program(
         name=ENVOY,
-        argv=tuple(proxy.command(data.envoy_config, proxy_settings(options, data))),
+        argv=tuple(proxy.command(data.envoy_config, proxy.ProxySettings())),
         env=os.environ,
         port=options.port,
         probe=envoy_probe(options.admin_port),
@@ -101,7 +134,6 @@ def envoy_program(options: MeshOptions, data: state.DataDir) -> Program:
 
 def _environment(options: MeshOptions, data: state.DataDir, port: int) -> dict[str, str]:
     environment = {
-        **os.environ,
         "PYTHONUNBUFFERED": "1",
         "VISIONMESH_HOST": HOST,
         "VISIONMESH_PORT": str(port),
@@ -113,3 +145,7 @@ def _environment(options: MeshOptions, data: state.DataDir, port: int) -> dict[s
     if options.store_url:
         environment["VISIONMESH_STORE_URL"] = options.store_url
     return environment
+
+
+def _rate_limit(limit: RateLimit | None) -> proxy.RateLimit | None:
+    return proxy.RateLimit(limit.requests, limit.per_s) if limit else None

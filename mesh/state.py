@@ -34,22 +34,27 @@ class RunningProcess:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What `run.json` says about a running mesh."""
+    """What `run.json` says about a running mesh; `config` is its configuration file, if any."""
 
     pid: int
     port: int
     version: str
     started_at: float
     processes: tuple[RunningProcess, ...]
+    config: str | None = None
 
 
 class DataDir:
     """The layout of a data directory.
 
     objects/        images and results, when the store is local
-    cache/          Envoy's HTTP cache
+    cache/          Envoy's HTTP cache, when it is not in memory
     endpoints/      one file a process, watched by Envoy
+    access/         who may call, watched by Envoy
     logs/           one file a replica
+    mesh.yaml       the operator's decisions, if there are any
+    keys.json       hashes of the callers' keys, if there are any
+    token           the secret that Envoy and the processes share
     envoy.yaml      what Envoy was started with
     run.json        pids, ports and states, for `visionmesh status`
     lock            held by the launcher
@@ -57,10 +62,12 @@ class DataDir:
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
-        self.cache = self.root / "cache"
         self.endpoints = self.root / "endpoints"
+        self.access = self.root / "access"
         self.logs = self.root / "logs"
         self.envoy_config = self.root / "envoy.yaml"
+        self.keys_file = self.root / "keys.json"
+        self.token_file = self.root / "token"
         self.run_file = self.root / "run.json"
         self.lock_file = self.root / "lock"
 
@@ -68,7 +75,7 @@ class DataDir:
     def held(self) -> Iterator[None]:
         """Make the directory and hold it against other meshes. Raises DataDirInUse, MeshError."""
         try:
-            for folder in (self.root, self.cache, self.endpoints, self.logs):
+            for folder in (self.root, self.endpoints, self.access, self.logs):
                 folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.lock_file, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:

@@ -25,6 +25,16 @@ Data = Annotated[
     ),
 ]
 
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        envvar="VISIONMESH_CONFIG",
+        metavar="FILE",
+        help="The mesh's configuration. By default mesh.yaml in the data directory.",
+    ),
+]
+
 FAILED = 1
 """Exit status of a command that failed for a reason without one of its own."""
 

@@ -6,12 +6,13 @@ import asyncio
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
 from mesh import state
-from mesh.commands.options import Data, reported
+from mesh.commands.options import Config, Data, reported
 from mesh.errors import InvalidOption
 from services.catalog import DEFAULT_PORT
 
@@ -40,6 +41,23 @@ def up(
             help="Object store: s3://, gs://, az:// or file://. By default a folder below --data.",
         ),
     ] = "",
+    host: Annotated[
+        str,
+        typer.Option(
+            envvar="VISIONMESH_EDGE_HOST",
+            metavar="ADDRESS",
+            help="Where the edge listens. Beyond this machine only with keys or JWTs.",
+        ),
+    ] = "127.0.0.1",
+    config: Config = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="VISIONMESH_CACHE_DIR",
+            metavar="DIR",
+            help="Envoy's cached answers. By default in memory (/dev/shm), else below --data.",
+        ),
+    ] = None,
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         typer.Option(envvar="VISIONMESH_LOG_LEVEL", help="Least severe lines to log."),
@@ -50,14 +68,25 @@ def up(
 ) -> None:
     """Start the whole mesh, and keep it running until Ctrl-C.
 
-    Prints `ready http://127.0.0.1:PORT` on standard output once every service is healthy; the log
+    Prints `ready http://ADDRESS:PORT` on standard output once every service is healthy; the log
     goes to standard error and, per process, to DIR/logs. A second Ctrl-C stops without grace.
     """
     from mesh.launcher import Mesh
     from mesh.logs import Style
+    from mesh.ports import address
     from mesh.programs import MeshOptions
 
-    options = MeshOptions(port, data, parse_replicas(replicas or []), store, log_level, json_logs)
+    options = MeshOptions(
+        port=port,
+        data_dir=data,
+        replicas=parse_replicas(replicas or []),
+        store_url=store,
+        log_level=log_level,
+        log_json=json_logs,
+        host=address(host),
+        config_file=config,
+        cache_dir=cache,
+    )
     style = Style(colour=_in_colour(), as_json=json_logs)
     killed = asyncio.run(_run(Mesh(options, stream=sys.stderr, style=style)))
     raise typer.Exit(KILLED if killed else 0)
