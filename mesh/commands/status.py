@@ -1,4 +1,4 @@
-"""`visionmesh status`: every process of a running mesh."""
+"""`visionmesh status`: every process of a running mesh, and what ails it."""
 
 from __future__ import annotations
 
@@ -33,6 +33,9 @@ def status(
 ) -> None:
     """Show process, version, health and latency of a running mesh.
 
+    Below the table stands what does not work as it should, although requests are answered; --json
+    adds what each process has counted.
+
     Exits with 0 when all are healthy, 1 when one is not, 3 when no mesh runs.
     """
     from mesh.inspection import inspect
@@ -61,7 +64,12 @@ def _print_table(found: Inspection) -> None:
         health = Text(row.health, style="green" if row.healthy else "bold red")
         table.add_row(*_identity(row), health, *_numbers(row))
     # Piped into a file or another program, nothing is cut off.
-    Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(table)
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    console.print(table)
+    for row in found.processes:
+        for condition in row.conditions:
+            said = f"{row.process}.{row.replica} {condition.component}: {condition.message}"
+            console.print(Text(said, style="yellow"), soft_wrap=True)
 
 
 def _identity(row: Row) -> list[str]:
