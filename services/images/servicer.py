@@ -12,6 +12,7 @@ from services.errors import VisionmeshError
 from services.images.converters import image_to_proto, outcome_to_proto
 from services.media.record import ImageRecord
 from services.media.store import ImageStore
+from services.serving import tenancy
 from visionmesh.images.v1 import images_pb2
 from visionmesh.images.v1.images_pb2_grpc import ImageServiceServicer
 
@@ -35,7 +36,9 @@ class ImagesServicer(ImageServiceServicer):
     ) -> images_pb2.CreateImageResponse:
         if len(self._uploads) >= self._max_uploads:
             raise errors.Overloaded("too many uploads at once, try again soon")
-        upload = asyncio.create_task(self._store.create(request.data, request.digest))
+        upload = asyncio.create_task(
+            self._store.create(tenancy.tenant(), request.data, request.digest)
+        )
         self._uploads.add(upload)
         upload.add_done_callback(self._ended)
         record, created = await asyncio.shield(upload)
@@ -44,18 +47,19 @@ class ImagesServicer(ImageServiceServicer):
     async def GetImages(
         self, request: images_pb2.GetImagesRequest, context: Context
     ) -> images_pb2.GetImagesResponse:
-        outcomes = await asyncio.gather(*map(self._find, request.digests))
+        tenant = tenancy.tenant()
+        outcomes = await asyncio.gather(*(self._find(tenant, digest) for digest in request.digests))
         return images_pb2.GetImagesResponse(outcomes=map(outcome_to_proto, outcomes))
 
     async def DeleteImage(
         self, request: images_pb2.DeleteImageRequest, context: Context
     ) -> images_pb2.DeleteImageResponse:
-        await self._store.delete(request.digest)
+        await self._store.delete(tenancy.tenant(), request.digest)
         return images_pb2.DeleteImageResponse()
 
-    async def _find(self, digest: str) -> ImageRecord | VisionmeshError:
+    async def _find(self, tenant: str, digest: str) -> ImageRecord | VisionmeshError:
         try:
-            return await self._store.get(digest)
+            return await self._store.get(tenant, digest)
         except VisionmeshError as error:
             return error
 

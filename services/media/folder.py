@@ -1,7 +1,8 @@
-"""Objects as files below one folder: the parts that obstore's local store leaves open.
+"""Objects as files below one folder: what obstore's local store does not do as is needed here.
 
 obstore writes a file under another name and renames it, so that nobody sees half of one, but it
-never syncs, and a read through it costs ten times a read of the page cache.
+never syncs: after a power cut the new name may name nothing, where the old content was durable. It
+cannot append, and a read through it costs ten times a read of the page cache.
 """
 
 from __future__ import annotations
@@ -9,12 +10,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterable
+import random
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 _NOWAIT: Final[int] = getattr(os, "RWF_NOWAIT", 0)
 """Linux: read what is in the page cache, or fail at once (preadv2(2))."""
+
+HALF: Final = "#"
+"""Stands in the name of a file that is being written, before a number: obstore's own mark, which
+its listings leave out. A writer that was killed leaves such a file behind."""
 
 _UNKNOWN_FLAG: Final = (errno.EOPNOTSUPP, errno.EINVAL)
 
@@ -77,19 +84,100 @@ class Folder:
         except FileNotFoundError:
             return None
 
+    def write(self, objects: Mapping[str, bytes], touch: Iterable[str], *, durable: bool) -> None:
+        """Make empty objects where there are none, then write others, each whole or not at all.
+
+        When `durable`, each has its content on the disk before it has its name, so that a power cut
+        leaves the old content or the new, and all names are when this returns.
+        """
+        for path in touch:
+            os.close(self._open(path, os.O_WRONLY | os.O_CREAT))
+        for path, data in objects.items():
+            self._write(path, data, durable=durable)
+        if durable:
+            self.sync([*touch, *objects])
+
+    def _write(self, path: str, data: bytes, *, durable: bool) -> None:
+        half = f"{path}{HALF}{random.getrandbits(63)}"
+        try:
+            descriptor = self._open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            try:
+                _write_all(descriptor, data)
+                if durable:
+                    os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            os.rename(self._prefix + half, self._prefix + path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(self._prefix + half)
+            raise
+
+    def _open(self, path: str, flags: int) -> int:
+        """Open a file for writing, in a folder that is made when missing."""
+        file = self._prefix + path
+        while True:
+            try:
+                return os.open(file, flags, 0o666)
+            except FileNotFoundError:
+                # Again and again: a deletion may remove the folder before the file is in it.
+                os.makedirs(os.path.dirname(file), exist_ok=True)
+
+    def append(self, path: str, data: bytes) -> bool:
+        """Add to the end of an object, in one write; False when there is no such object.
+
+        Never makes one: what was deleted stays deleted. Raises OSError when not all of it was
+        written, as on a full disk; a reader must bear with a part at the end.
+        """
+        try:
+            descriptor = os.open(self._prefix + path, os.O_WRONLY | os.O_APPEND)
+        except FileNotFoundError:
+            return False
+        try:
+            if os.write(descriptor, data) < len(data):
+                raise OSError(errno.ENOSPC, "only a part was written")
+        finally:
+            os.close(descriptor)
+        return True
+
     def sync(self, paths: Iterable[str]) -> None:
-        """Make objects survive a power cut: each file, then every folder from theirs to the root.
+        """Make the names of objects survive a power cut: every folder from theirs to the root.
 
         All of them each time: which folders a write made cannot be told from outside when two
         writers meet, and syncing a clean folder costs 0.09 ms.
         """
-        folders: set[Path] = set()
-        for path in paths:
-            file = self.root / path
-            sync(file)
-            folders.update(self._above(file))
+        folders = {folder for path in paths for folder in self._above(self.root / path)}
         for folder in sorted(folders, key=lambda folder: len(folder.parts), reverse=True):
             sync(folder)
+
+    def names(self, path: str) -> list[str]:
+        """What is directly in a folder, half-written files and folders too; sorted."""
+        try:
+            return sorted(os.listdir(self._prefix + path))
+        except FileNotFoundError:
+            return []
+
+    def tree(self, path: str) -> dict[str, list[str]]:
+        """The folders directly in a folder, and what is in each, as `names` says."""
+        return {name: self.names(f"{path}/{name}") for name in self.folders(path)}
+
+    def folders(self, path: str) -> list[str]:
+        """The names of the folders directly in a folder, sorted."""
+        try:
+            with os.scandir(self._prefix + path) as entries:
+                return sorted(entry.name for entry in entries if entry.is_dir())
+        except FileNotFoundError:
+            return []
+
+    def ages(self, path: str) -> dict[str, datetime]:
+        """The files directly in a folder, half-written ones too, and when each was last written."""
+        found = {}
+        with contextlib.suppress(FileNotFoundError), os.scandir(self._prefix + path) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+                    if entry.is_file():
+                        found[entry.name] = datetime.fromtimestamp(entry.stat().st_mtime, UTC)
+        return found
 
     def delete(self, path: str, *, durable: bool) -> bool:
         """Remove an object; False when there was none."""
@@ -117,6 +205,12 @@ class Folder:
 
     def _above(self, file: Path) -> list[Path]:
         return [folder for folder in file.parents if folder.is_relative_to(self.root)]
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
 
 
 def sync(path: Path) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import contextlib
 import re
-from collections.abc import Awaitable, Iterable, Sequence
-from datetime import timedelta
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -14,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import obstore
 import structlog
-from obstore.exceptions import BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, MemoryStore, from_url
 
 from services import errors
@@ -100,24 +101,48 @@ class Objects:
         """Write an object. When `durable`, return only when it survives a power cut."""
         await self.put_all({path: data}, durable=durable)
 
-    async def put_all(self, objects: dict[str, bytes], *, durable: bool = False) -> None:
-        """Write several objects, in no promised order, and sync them together."""
-        for path in objects:
+    async def put_all(
+        self, objects: Mapping[str, bytes], *, touch: Iterable[str] = (), durable: bool = False
+    ) -> None:
+        """Write several objects, in no promised order, and sync them together.
+
+        `touch` are made empty where they are missing, and else left as they are.
+        """
+        empty = list(touch)
+        for path in (*objects, *empty):
             _check(path)
         with _TRANSLATED:
             if self._folder is not None:
-                await asyncio.to_thread(self._put_local, self._folder, objects, durable)
+                await asyncio.to_thread(self._folder.write, objects, empty, durable=durable)
                 return
-            await _all(obstore.put_async(self._store, path, objects[path]) for path in objects)
+            await _all(
+                [obstore.put_async(self._store, path, objects[path]) for path in objects]
+                + [self._touch_remote(path) for path in empty]
+            )
 
-    def _put_local(self, folder: Folder, objects: dict[str, bytes], durable: bool) -> None:
-        for path, data in objects.items():
-            obstore.put(self._store, path, data, use_multipart=False)
-        if durable:
-            folder.sync(objects)
+    async def _touch_remote(self, path: str) -> None:
+        with contextlib.suppress(AlreadyExistsError):
+            await obstore.put_async(self._store, path, b"", mode="create")
+
+    @property
+    def appends(self) -> bool:
+        """Whether `append` can be used: clouds cannot add to an object."""
+        return self._folder is not None
+
+    async def append(self, path: str, data: bytes) -> bool:
+        """Add to the end of an object, in one write; False when there is no such object.
+
+        Never makes one, and syncs nothing. When it fails, a part may have been added. Only where
+        `appends` is true.
+        """
+        _check(path)
+        if self._folder is None:
+            raise errors.Internal("this store cannot append")
+        with _TRANSLATED:
+            return await asyncio.to_thread(self._folder.append, path, data)
 
     async def sync(self, paths: Iterable[str]) -> None:
-        """Make objects durable that somebody else may have written. Clouds are already."""
+        """Make names durable that somebody else may have written. Clouds' are already."""
         if self._folder is not None:
             with _TRANSLATED:
                 await asyncio.to_thread(self._folder.sync, list(paths))
@@ -132,6 +157,15 @@ class Objects:
                 return (await obstore.head_async(self._store, path))["size"]
             except FileNotFoundError:
                 return None
+
+    async def sizes(self, paths: Sequence[str]) -> builtins.list[int | None]:
+        """Several objects' lengths, in their order, at the cost of one where that is possible."""
+        for path in paths:
+            _check(path)
+        if self._folder is None:
+            return await asyncio.gather(*(self.size(path) for path in paths))
+        with _TRANSLATED:
+            return await asyncio.to_thread(lambda folder: [*map(folder.size, paths)], self._folder)
 
     async def exists(self, path: str) -> bool:
         """Whether there is an object under this path."""
@@ -168,6 +202,59 @@ class Objects:
             else:
                 found = await obstore.list(self._store, prefix).collect_async()
             return sorted(entry["path"] for entry in found)
+
+    async def names(self, path: str) -> builtins.list[str]:
+        """The names directly below a folder, half-written objects' and folders' too; sorted."""
+        _check(path)
+        with _TRANSLATED:
+            if self._folder is not None:
+                return await asyncio.to_thread(self._folder.names, path)
+        folders, found = await self._level(path)
+        return sorted([*folders, *found])
+
+    async def folders(self, path: str) -> builtins.list[str]:
+        """The names of the folders directly below a folder, sorted."""
+        _check(path)
+        with _TRANSLATED:
+            if self._folder is not None:
+                return await asyncio.to_thread(self._folder.folders, path)
+        return sorted((await self._level(path))[0])
+
+    async def ages(self, path: str) -> dict[str, datetime]:
+        """The names of the objects directly below a folder, and when each was last written.
+
+        Half-written ones are among them, with a `HALF` in their names.
+        """
+        _check(path)
+        with _TRANSLATED:
+            if self._folder is not None:
+                return await asyncio.to_thread(self._folder.ages, path)
+        return (await self._level(path))[1]
+
+    async def tree(self, path: str) -> dict[str, builtins.list[str]]:
+        """The folders directly below a folder and the names in each, empty ones too; sorted."""
+        _check(path)
+        with _TRANSLATED:
+            if self._folder is not None:
+                return await asyncio.to_thread(self._folder.tree, path)
+        found: dict[str, builtins.list[str]] = {}
+        for entry in await self.list(path):
+            folder, _, name = entry.removeprefix(f"{path}/").partition("/")
+            if name:
+                found.setdefault(folder, []).append(name)
+        return found
+
+    async def _level(self, path: str) -> tuple[builtins.list[str], dict[str, datetime]]:
+        """One level of a cloud's store: folders' names, and objects' with their ages."""
+        with _TRANSLATED:
+            found = await obstore.list_with_delimiter_async(self._store, path)
+            return (
+                [prefix.rpartition("/")[2] for prefix in found["common_prefixes"]],
+                {
+                    entry["path"].rpartition("/")[2]: entry["last_modified"]
+                    for entry in found["objects"]
+                },
+            )
 
 
 def _collect(store: ObjectStore, prefix: str) -> Sequence[ObjectMeta]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, Self
 
 import orjson
@@ -12,8 +12,11 @@ from services.media.info import ImageInfo
 from services.media.pixels import RENDITION_VERSION
 from services.media.rendition import rendition_size
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 """Of the file's layout."""
+
+_OWNERLESS: Final = 1
+"""Was written when images had no owners, and lacks `renewedAt`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,8 @@ class ImageRecord:
     """One stored image. Sizes are pixels of the upright image.
 
     `rendition_bytes` is 0 when the original is its own rendition; `rendition_version` says by which
-    code and libraries the stored rendition was made.
+    code and libraries the stored rendition was made. `created_at` is when its owner stored it
+    first, `renewed_at` when its owner last uploaded it: retention counts from there.
     """
 
     digest: str
@@ -36,10 +40,13 @@ class ImageRecord:
     rendition_bytes: int
     rendition_version: str
     created_at: datetime
+    renewed_at: datetime
 
     @classmethod
-    def new(cls, digest: str, info: ImageInfo, original: bytes, rendition: bytes) -> Self:
-        """The record of an image that is being stored now."""
+    def new(
+        cls, digest: str, info: ImageInfo, original: bytes, rendition: bytes, now: datetime
+    ) -> Self:
+        """The record of an image that is being stored."""
         width, height = rendition_size(info)
         return cls(
             digest=digest,
@@ -53,7 +60,8 @@ class ImageRecord:
             rendition_height=height,
             rendition_bytes=0 if rendition is original else len(rendition),
             rendition_version=RENDITION_VERSION,
-            created_at=datetime.now(UTC),
+            created_at=now,
+            renewed_at=now,
         )
 
     @property
@@ -81,6 +89,7 @@ class ImageRecord:
                 "renditionBytes": self.rendition_bytes,
                 "renditionVersion": self.rendition_version,
                 "createdAt": self.created_at.isoformat(),
+                "renewedAt": self.renewed_at.isoformat(),
             }
         )
 
@@ -89,7 +98,7 @@ class ImageRecord:
         """The record of a file. Raises ValueError when it is none, as after a power cut."""
         try:
             fields: dict[str, Any] = orjson.loads(data)
-            if fields["version"] != _VERSION:
+            if fields["version"] not in (_VERSION, _OWNERLESS):
                 raise ValueError("a record of another version")
             return cls(
                 digest=fields["digest"],
@@ -104,6 +113,14 @@ class ImageRecord:
                 rendition_bytes=fields["renditionBytes"],
                 rendition_version=str(fields["renditionVersion"]),
                 created_at=datetime.fromisoformat(fields["createdAt"]),
+                renewed_at=datetime.fromisoformat(
+                    fields["createdAt" if fields["version"] == _OWNERLESS else "renewedAt"]
+                ),
             )
         except (KeyError, TypeError) as error:
             raise ValueError("not a record of an image") from error
+
+
+def is_ownerless(data: bytes) -> bool:
+    """Whether a shared record is from before images had owners. Raises ValueError as `decode`."""
+    return ImageRecord.decode(data) is not None and orjson.loads(data)["version"] == _OWNERLESS

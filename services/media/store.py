@@ -1,8 +1,7 @@
-"""Images under the SHA-256 of their bytes.
+"""Images under the SHA-256 of their bytes, each for the tenants that have it.
 
-One folder an image, `images/<first two digits>/<digest>/`, with `original`, `rendition` where the
-original does not serve as its own, results, and `meta.json`, which is written last and removed
-first: an image exists exactly when a valid `meta.json` does (docs/decisions/existence.md).
+An image exists for a tenant exactly when there is a valid row (tenant, digest), which is written
+last and removed first; the bytes are shared beneath (docs/decisions/ownership.md).
 """
 
 from __future__ import annotations
@@ -11,16 +10,22 @@ import asyncio
 import contextlib
 import hashlib
 import os
-import re
 from collections.abc import AsyncIterator, Coroutine
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
+
+import structlog
 
 from services import errors
 from services.media.decode import inspect
 from services.media.formats import jpeg
 from services.media.info import ImageInfo, check_bytes
+from services.media.layout import image_folder as image_folder
+from services.media.layout import meta_path, row_path
 from services.media.objects import Objects
+from services.media.ownership import Clock, OnGone, Ownership, nobody_is_told, utc_now
 from services.media.pixels import RENDITION_VERSION
 from services.media.record import ImageRecord
 from services.media.rendition import render
@@ -29,55 +34,69 @@ BIG_PIXELS: Final = 12_000_000
 """From here on an image that is no JPEG is decoded alone: 50 megapixels of WebP take 1.1 GB for a
 moment, where a JPEG, decoded while scaling, takes 0.03."""
 
-_META: Final = "meta.json"
-_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+RENEWED_AFTER: Final = timedelta(minutes=1)
+"""An upload of what its tenant has renews the record when it is older, and else writes nothing:
+retention is told in days."""
 
 T = TypeVar("T")
 
 
-def image_folder(digest: str) -> str:
-    """Where everything of an image is kept. Raises InvalidArgument when it is no digest."""
-    if not _DIGEST.fullmatch(digest):
-        raise errors.InvalidArgument(
-            "digest: not 64 lower-case hexadecimal digits",
-            field="digest",
-            limit="64 hexadecimal digits",
-        )
-    return f"images/{digest[:2]}/{digest}"
+_log = structlog.get_logger()
 
 
 class ImageStore:
-    """Images by digest. Every method raises StoreUnavailable when the object store fails.
+    """Images by tenant and digest. All methods raise StoreUnavailable when the object store fails.
 
     Writes, deletions and decoding, once begun, go on when their caller leaves, and count until they
-    have ended; `close` waits for them. One process at a time may write or delete an image; any
-    number may read.
+    have ended; `close` waits for them. One process at a time may write or delete images; any number
+    may read.
     """
 
-    def __init__(self, objects: Objects, *, concurrency: int = os.cpu_count() or 1) -> None:
-        """`concurrency` images are decoded at once, of big ones only one: see BIG_PIXELS."""
+    def __init__(
+        self,
+        objects: Objects,
+        *,
+        concurrency: int = os.cpu_count() or 1,
+        on_gone: OnGone = nobody_is_told,
+        clock: Clock = utc_now,
+    ) -> None:
+        """`concurrency` images are decoded at once, of big ones only one: see BIG_PIXELS.
+
+        `on_gone` is told of each image that nobody has any more, again and again until it does not
+        raise StoreUnavailable.
+        """
         self._objects = objects
+        self._clock = clock
+        self._ownership = Ownership(objects, on_gone, clock)
         self._slots = asyncio.Semaphore(concurrency)
         self._big = asyncio.Semaphore(1)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._begun: set[asyncio.Task[Any]] = set()
 
-    async def create(self, data: bytes, digest: str = "") -> tuple[ImageRecord, bool]:
-        """Store an image; the record, and False when it was there already.
+    async def create(self, tenant: str, data: bytes, digest: str = "") -> tuple[ImageRecord, bool]:
+        """Store an image for a tenant; its record, and False when the tenant had it already.
 
         Returns only when the image survives a power cut. `digest`, when given, is what the bytes
-        must hash to. Raises EmptyImage, ImageTooLarge, DigestMismatch, UnsupportedFormat,
-        CorruptImage, TooManyPixels; nothing is written then.
+        must hash to. What a tenant does not have costs the same whether or not others have it.
+        Raises EmptyImage, ImageTooLarge, DigestMismatch, UnsupportedFormat, CorruptImage,
+        TooManyPixels; nothing is written then.
         """
         check_bytes(data)
-        return await self._finish(self._create(data, digest))
+        return await self._finish(self._create(tenant, data, digest))
 
-    async def get(self, digest: str) -> ImageRecord:
-        """What is known of an image: one small read. Raises ImageNotFound."""
-        record = await self._read(digest)
+    async def get(self, tenant: str, digest: str) -> ImageRecord:
+        """What is known of a tenant's image: one small read. Raises ImageNotFound.
+
+        Never looks at what others have, so the time it takes tells nothing about them.
+        """
+        record = await self._ownership.row(tenant, digest)
         if record is None:
             raise _not_found(digest)
         return record
+
+    async def exists(self, digest: str) -> bool:
+        """Whether anybody has an image: one small read. Not for the ears of tenants."""
+        return await self._objects.get(meta_path(digest)) is not None
 
     async def original(self, record: ImageRecord) -> bytes:
         """The bytes that were stored. Raises ImageNotFound when it has been deleted since."""
@@ -91,8 +110,13 @@ class ImageStore:
         if record.rendition_version != RENDITION_VERSION:
             _, made = await self.render(await self.original(record))
             return made
-        name = "rendition" if record.rendition_bytes else "original"
-        return await self._blob(record.digest, name)
+        if not record.rendition_bytes:
+            return await self.original(record)
+        made = await self._blob(record.digest, "rendition")
+        if len(made) != record.rendition_bytes:
+            # Another tenant's upload wrote it by another recipe, in the middle of a rolling update.
+            _, made = await self.render(await self.original(record))
+        return made
 
     async def render(self, data: bytes) -> tuple[ImageInfo, bytes]:
         """What bytes are, and their rendition, within this store's bounds; stores nothing.
@@ -107,69 +131,107 @@ class ImageStore:
             # From here on the slots are the thread's: it goes on when the caller leaves.
             return info, await self._finish(_rendered(data, info, held.pop_all()))
 
-    async def delete(self, digest: str) -> None:
-        """Delete an image, its rendition and its results; from the first moment it is gone.
+    async def delete(self, tenant: str, digest: str) -> None:
+        """Take an image from a tenant; from the first moment it is gone for it.
 
-        Removes also what an upload or a deletion that died half-way left. Raises ImageNotFound when
-        there was nothing at all.
+        When nobody else has it, its bytes, its results and whatever `on_gone` knows go too. What
+        cannot be cleared at once is left to `finish`. Raises ImageNotFound when the tenant does not
+        have the image.
         """
-        await self._finish(self._delete(digest))
+        if not await self._finish(self._delete(tenant, digest, None)):
+            raise _not_found(digest)
+
+    async def expire(self, tenant: str, digest: str, before: datetime) -> bool:
+        """Delete a tenant's image unless it was uploaded since `before`; whether it was deleted."""
+        return await self._finish(self._delete(tenant, digest, before))
+
+    async def finish(self, digest: str) -> bool:
+        """Go on with a deletion whose tombstone stands; True when there is nothing left to do."""
+        return await self._finish(self._bury(digest))
+
+    async def tidy(self, digest: str, heir: str) -> bool:
+        """Put an image right that a crash left half-way; True when there was something to do.
+
+        What nobody has is cleared. What is from before images had owners becomes `heir`'s.
+        """
+        return await self._finish(self._tidy(digest, heir))
 
     async def close(self) -> None:
         """Wait for what has been begun."""
         while self._begun:
             await asyncio.wait(self._begun)
 
-    async def _create(self, data: bytes, expected: str) -> tuple[ImageRecord, bool]:
+    async def _create(self, tenant: str, data: bytes, expected: str) -> tuple[ImageRecord, bool]:
         digest = await asyncio.to_thread(_digest_of, data)
         if expected and expected != digest:
             raise errors.DigestMismatch(
                 f"digest: the bytes hash to {digest}, not to {expected}", field="digest"
             )
         async with self._alone(digest):
-            found = await self._read(digest)
-            if found is not None and await self._is_whole(found):
-                # Whoever wrote it may have died before it was synced.
-                folder = image_folder(digest)
-                await self._objects.sync(f"{folder}/{name}" for name in (*found.blobs, _META))
-                return found, False
-            return await self._write(digest, data), found is None
+            found = await self._ownership.row(tenant, digest)
+            if found is not None and await self._is_whole(tenant, found):
+                return await self._renew(tenant, found), False
+            return await self._write(tenant, digest, data, found), found is None
 
-    async def _write(self, digest: str, data: bytes) -> ImageRecord:
-        folder = image_folder(digest)
+    async def _write(
+        self, tenant: str, digest: str, data: bytes, found: ImageRecord | None
+    ) -> ImageRecord:
         info, rendition = await self.render(data)
-        record = ImageRecord.new(digest, info, data, rendition)
+        record = ImageRecord.new(digest, info, data, rendition, self._clock())
+        if found is not None:
+            record = replace(record, created_at=found.created_at)
         blobs = {"original": data, "rendition": rendition}
-        await self._objects.put_all(
-            {f"{folder}/{name}": blobs[name] for name in record.blobs}, durable=True
-        )
-        await self._objects.put(f"{folder}/{_META}", record.encode(), durable=True)
+        try:
+            await self._ownership.write(
+                tenant, record, {name: blobs[name] for name in record.blobs}
+            )
+        except errors.StoreUnavailable:
+            if found is None:
+                # A full disk needs the place at once; else the sweeper finds what is left.
+                with contextlib.suppress(errors.StoreUnavailable):
+                    await self._ownership.abandon(tenant, digest)
+            raise
         return record
 
-    async def _delete(self, digest: str) -> None:
-        async with self._alone(digest):
-            folder = image_folder(digest)
-            record = await self._read(digest)
-            await self._objects.delete(f"{folder}/{_META}", durable=True)
-            if not await self._objects.delete_folder(folder) and record is None:
-                raise _not_found(digest)
-
-    async def _read(self, digest: str) -> ImageRecord | None:
-        data = await self._objects.get(f"{image_folder(digest)}/{_META}")
-        if data is None:
-            return None
-        try:
-            return ImageRecord.decode(data)
-        except ValueError:
-            return None
-
-    async def _is_whole(self, record: ImageRecord) -> bool:
+    async def _is_whole(self, tenant: str, record: ImageRecord) -> bool:
         """Whether all of an image's files are there, in today's recipe."""
         if record.rendition_version != RENDITION_VERSION:
             return False
-        folder = image_folder(record.digest)
-        sizes = [await self._objects.size(f"{folder}/{name}") for name in record.blobs]
-        return sizes == list(record.blobs.values())
+        return await self._ownership.is_whole(tenant, record)
+
+    async def _renew(self, tenant: str, record: ImageRecord) -> ImageRecord:
+        now = self._clock()
+        if now - record.renewed_at < RENEWED_AFTER:
+            # Whoever wrote it may have died before its name was synced.
+            await self._objects.sync([row_path(tenant, record.digest)])
+            return record
+        renewed = replace(record, renewed_at=now)
+        await self._ownership.write_row(tenant, renewed)
+        return renewed
+
+    async def _delete(self, tenant: str, digest: str, before: datetime | None) -> bool:
+        async with self._alone(digest):
+            if before is None:
+                if await self._objects.get(row_path(tenant, digest)) is None:
+                    return False
+            else:
+                record = await self._ownership.row(tenant, digest)
+                if record is None or record.renewed_at >= before:
+                    return False
+            await self._ownership.take(tenant, digest)
+            try:
+                await self._ownership.bury(digest)
+            except errors.StoreUnavailable:
+                _log.warning("a deletion is finished later", digest=digest)
+            return True
+
+    async def _bury(self, digest: str) -> bool:
+        async with self._alone(digest):
+            return await self._ownership.bury(digest)
+
+    async def _tidy(self, digest: str, heir: str) -> bool:
+        async with self._alone(digest):
+            return await self._ownership.tidy(digest, heir)
 
     async def _blob(self, digest: str, name: str) -> bytes:
         data = await self._objects.get(f"{image_folder(digest)}/{name}")

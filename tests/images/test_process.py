@@ -17,6 +17,7 @@ from services.client.mesh import MeshClient
 from services.media.decode import decode_rgb
 from services.media.objects import Objects
 from services.media.store import ImageStore
+from services.serving.tenancy import LOCAL
 from tests.images.serving import ImagesProcess
 from tests.support import photos
 
@@ -58,7 +59,7 @@ async def test_kill_9_loses_no_returned_id(tmp_path: Path, after: int):
     store = ImageStore(Objects.open(tmp_path / "objects"))
     by_digest = {hashlib.sha256(data).hexdigest(): data for data in uploads}
     for digest in returned:
-        record = await store.get(digest)
+        record = await store.get(LOCAL, digest)
         assert await store.original(record) == by_digest[digest]
         assert decode_rgb(await store.rendition(record)).shape == (72, 96, 3)
 
@@ -66,7 +67,7 @@ async def test_kill_9_loses_no_returned_id(tmp_path: Path, after: int):
         for digest, data in by_digest.items():
             answer = await client.create_image(data, digest)
             assert not (answer.created and digest in returned)
-            assert await store.original(await store.get(digest)) == data
+            assert await store.original(await store.get(LOCAL, digest)) == data
 
 
 async def test_sigterm_ends_with_success(tmp_path: Path):
@@ -76,7 +77,7 @@ async def test_sigterm_ends_with_success(tmp_path: Path):
             digest = (await client.create_image(photos.jpeg(64, 48))).image.digest
         images.process.send_signal(signal.SIGTERM)
         assert await images.process.wait() == 0
-    assert await ImageStore(Objects.open(tmp_path / "objects")).get(digest)
+    assert await ImageStore(Objects.open(tmp_path / "objects")).get(LOCAL, digest)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from services import errors
 from services.media.objects import Objects
 from services.media.store import ImageStore, image_folder
 from services.serving import status
+from services.serving.tenancy import LOCAL
 from tests.images.serving import client_of, server_of, stub_of
 from tests.support import photos
 from visionmesh.images.v1 import images_pb2
@@ -31,10 +32,12 @@ class Gate(Objects):
         self.reached = asyncio.Event()
         self.open_ = asyncio.Event()
 
-    async def put_all(self, objects: dict[str, bytes], *, durable: bool = False) -> None:
+    async def put_all(
+        self, objects: Mapping[str, bytes], *, touch: Iterable[str] = (), durable: bool = False
+    ) -> None:
         self.reached.set()
         await self.open_.wait()
-        await super().put_all(objects, durable=durable)
+        await super().put_all(objects, touch=touch, durable=durable)
 
 
 @pytest.fixture
@@ -65,7 +68,7 @@ async def test_every_format_is_taken(store: ImageStore, name: str):
         assert image.frames == (3 if "animated" in name else 1)
         assert image.HasField("created_at")
         assert await client.get_image(image.digest) == image
-    record = await store.get(image.digest)
+    record = await store.get(LOCAL, image.digest)
     assert await store.original(record) == data
 
 
@@ -89,7 +92,9 @@ async def test_the_same_bytes_are_the_same_image(store: ImageStore):
 
 async def test_a_batch_has_one_outcome_each(store: ImageStore):
     """Up to 128 digests are answered in their order, unknown ones with their own error."""
-    known = [(await store.create(photos.png(8, 8, seed=seed)))[0].digest for seed in range(3)]
+    known = [
+        (await store.create(LOCAL, photos.png(8, 8, seed=seed)))[0].digest for seed in range(3)
+    ]
     asked = [known[2], NOBODY, known[0], known[0], *[known[1]] * 124]
     async with client_of(store) as client:
         outcomes = await client.get_images(asked)
@@ -241,7 +246,7 @@ async def test_a_stopping_server_finishes_uploads(objects: Objects):
         asyncio.get_running_loop().call_soon(gate.open_.set)
     answer = await upload
     await channel.close()
-    assert await store.original(await store.get(answer.image.digest)) == PHOTO
+    assert await store.original(await store.get(LOCAL, answer.image.digest)) == PHOTO
 
 
 async def test_a_client_that_hangs_up_leaves_a_whole_image(objects: Objects):

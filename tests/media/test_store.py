@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from services.media.pixels import RENDITION_VERSION
 from services.media.record import ImageRecord
 from services.media.rendition import render
 from services.media.store import ImageStore, image_folder
+from services.serving.tenancy import LOCAL
 from tests.media.sync_spy import SyncSpy
 from tests.support import photos
 
@@ -37,11 +38,13 @@ class SlowObjects(Objects):
         self.entered = asyncio.Event()
         self.written: list[str] = []
 
-    async def put_all(self, objects: dict[str, bytes], *, durable: bool = False) -> None:
+    async def put_all(
+        self, objects: Mapping[str, bytes], *, touch: Iterable[str] = (), durable: bool = False
+    ) -> None:
         self.entered.set()
         await self.go.wait()
         self.written += objects
-        await super().put_all(objects, durable=durable)
+        await super().put_all(objects, touch=touch, durable=durable)
 
 
 @pytest.fixture(params=["folder", "memory"])
@@ -62,7 +65,7 @@ def folder_store(tmp_path: Path) -> ImageStore:
 async def test_what_is_stored_reads_back(store: ImageStore):
     """The record, the original and the rendition of a photo that needs one."""
     data = photos.jpeg(2000, 1000, exif=photos.exif(6))
-    record, created = await store.create(data)
+    record, created = await store.create(LOCAL, data)
     assert created
     assert record.digest == hashlib.sha256(data).hexdigest()
     assert (record.media_type, record.byte_size) == ("image/jpeg", len(data))
@@ -70,7 +73,7 @@ async def test_what_is_stored_reads_back(store: ImageStore):
     assert (record.orientation, record.frames) == (6, 1)
     assert (record.rendition_width, record.rendition_height) == (768, 1536)
     assert record.created_at.utcoffset() is not None
-    assert await store.get(record.digest) == record
+    assert await store.get(LOCAL, record.digest) == record
     assert await store.original(record) == data
     rendition = await store.rendition(record)
     assert rendition != data
@@ -80,7 +83,7 @@ async def test_what_is_stored_reads_back(store: ImageStore):
 async def test_an_image_that_serves_itself_is_stored_once(store: ImageStore, objects: SlowObjects):
     """No second file for an upright JPEG within 1536 pixels."""
     data = photos.jpeg(320, 240)
-    record, _ = await store.create(data)
+    record, _ = await store.create(LOCAL, data)
     folder = image_folder(record.digest)
     assert await objects.list(folder) == [f"{folder}/meta.json", f"{folder}/original"]
     assert await store.rendition(record) == data
@@ -89,9 +92,9 @@ async def test_an_image_that_serves_itself_is_stored_once(store: ImageStore, obj
 async def test_same_bytes_are_not_written_twice(store: ImageStore, objects: SlowObjects):
     """The second upload finds the first one's record and writes nothing."""
     data = photos.png(64, 48)
-    first, created = await store.create(data)
+    first, created = await store.create(LOCAL, data)
     written = list(objects.written)
-    second, created_again = await store.create(data, first.digest)
+    second, created_again = await store.create(LOCAL, data, first.digest)
     assert (created, created_again) == (True, False)
     assert second == first
     assert objects.written == written
@@ -101,7 +104,7 @@ async def test_uploads_at_once_write_once(store: ImageStore, objects: SlowObject
     """Of many uploads of the same bytes at the same moment one is the creator."""
     data = photos.png(64, 48)
     objects.go.clear()
-    uploads = [asyncio.create_task(store.create(data)) for _ in range(5)]
+    uploads = [asyncio.create_task(store.create(LOCAL, data)) for _ in range(5)]
     await objects.entered.wait()
     objects.go.set()
     outcomes = await asyncio.gather(*uploads)
@@ -114,7 +117,7 @@ async def test_two_processes_at_once(tmp_path: Path):
     """Two stores on one folder that take the same bytes both answer with what reads back."""
     stores = [ImageStore(Objects.open(tmp_path)) for _ in range(2)]
     data = photos.jpeg(2000, 1000)
-    for record, _ in await asyncio.gather(*(store.create(data) for store in stores)):
+    for record, _ in await asyncio.gather(*(store.create(LOCAL, data) for store in stores)):
         assert await stores[0].original(record) == data
         assert len(await stores[1].rendition(record)) == record.rendition_bytes
 
@@ -127,7 +130,7 @@ async def test_ids_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     meta = folder / "meta.json"
     with_meta: list[tuple[Path, bool]] = []
     spy = SyncSpy(monkeypatch, lambda path: with_meta.append((path, meta.exists())))
-    await store.create(data)
+    await store.create(LOCAL, data)
     above = [folder, folder.parent, tmp_path / "images", tmp_path]
     assert spy.files == [folder / "original", folder / "rendition", meta]
     assert spy.folders == above * 2
@@ -140,9 +143,9 @@ async def test_ids_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 async def test_known_image_is_synced_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Another process may have died between writing and syncing, so a known id is synced too."""
     data = photos.jpeg(320, 240)
-    record, _ = await ImageStore(Objects.open(tmp_path)).create(data)
+    record, _ = await ImageStore(Objects.open(tmp_path)).create(LOCAL, data)
     spy = SyncSpy(monkeypatch)
-    _, created = await ImageStore(Objects.open(tmp_path)).create(data)
+    _, created = await ImageStore(Objects.open(tmp_path)).create(LOCAL, data)
     assert not created
     folder = tmp_path / image_folder(record.digest)
     assert set(spy.files) == {folder / "original", folder / "meta.json"}
@@ -157,7 +160,7 @@ async def test_no_sync_no_id(folder_store: ImageStore, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(errors.StoreUnavailable):
-        await folder_store.create(photos.jpeg(64, 48))
+        await folder_store.create(LOCAL, photos.jpeg(64, 48))
 
 
 @pytest.mark.parametrize(
@@ -184,7 +187,7 @@ async def test_what_is_refused_leaves_nothing(
 ):
     """Bad uploads raise their error and write nothing at all."""
     with pytest.raises(error) as raised:
-        await store.create(data, digest)
+        await store.create(LOCAL, data, digest)
     assert raised.value.field == field
     assert await objects.list("images") == []
 
@@ -192,14 +195,14 @@ async def test_what_is_refused_leaves_nothing(
 @pytest.mark.parametrize("digest", ["", "abc", "../" + "0" * 61, "A" * 64, "0" * 65])
 async def test_only_digests_are_looked_up(store: ImageStore, digest: str):
     """What is no digest never becomes a path."""
-    for call in (store.get(digest), store.delete(digest)):
+    for call in (store.get(LOCAL, digest), store.delete(LOCAL, digest)):
         with pytest.raises(errors.InvalidArgument):
             await call
 
 
 async def test_unknown_image(store: ImageStore):
     """An unknown digest is ImageNotFound, to look at and to delete."""
-    for call in (store.get(NOBODY), store.delete(NOBODY)):
+    for call in (store.get(LOCAL, NOBODY), store.delete(LOCAL, NOBODY)):
         with pytest.raises(errors.ImageNotFound) as raised:
             await call
         assert NOBODY in raised.value.message
@@ -208,24 +211,24 @@ async def test_unknown_image(store: ImageStore):
 async def test_deletion_leaves_nothing(store: ImageStore, objects: SlowObjects):
     """With an image go its rendition and its results; then it can be stored anew."""
     data = photos.png(64, 48)
-    record, _ = await store.create(data)
+    record, _ = await store.create(LOCAL, data)
     await objects.put(f"{image_folder(record.digest)}/result.nsfw.0123", b"result")
-    await store.delete(record.digest)
+    await store.delete(LOCAL, record.digest)
     assert await objects.list("images") == []
-    for call in (store.get(record.digest), store.original(record), store.rendition(record)):
+    for call in (store.get(LOCAL, record.digest), store.original(record), store.rendition(record)):
         with pytest.raises(errors.ImageNotFound):
             await call
-    assert (await store.create(data))[1]
+    assert (await store.create(LOCAL, data))[1]
 
 
 async def test_deletion_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """That meta.json is gone is synced before anything else is removed."""
     store = ImageStore(Objects.open(tmp_path))
-    record, _ = await store.create(photos.png(64, 48))
+    record, _ = await store.create(LOCAL, photos.png(64, 48))
     folder = tmp_path / image_folder(record.digest)
     seen: list[list[str]] = []
     spy = SyncSpy(monkeypatch, lambda path: seen.append(sorted(f.name for f in folder.iterdir())))
-    await store.delete(record.digest)
+    await store.delete(LOCAL, record.digest)
     assert spy.folders == [folder]
     assert seen == [["original", "rendition"]]
     assert not folder.exists()
@@ -234,16 +237,16 @@ async def test_deletion_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 async def test_deletion_that_died_is_finished(tmp_path: Path):
     """After a deletion that lost its process, the image is gone and deleting again sweeps."""
     store = ImageStore(Objects.open(tmp_path))
-    record, _ = await store.create(photos.png(64, 48))
+    record, _ = await store.create(LOCAL, photos.png(64, 48))
     folder = tmp_path / image_folder(record.digest)
     (folder / "meta.json").unlink()
     (folder / "original#1").write_bytes(b"half")
     with pytest.raises(errors.ImageNotFound):
-        await store.get(record.digest)
-    await store.delete(record.digest)
+        await store.get(LOCAL, record.digest)
+    await store.delete(LOCAL, record.digest)
     assert not folder.exists()
     with pytest.raises(errors.ImageNotFound):
-        await store.delete(record.digest)
+        await store.delete(LOCAL, record.digest)
 
 
 WRECKS: dict[str, Callable[[Path], object]] = {
@@ -265,14 +268,14 @@ async def test_the_next_upload_heals(tmp_path: Path, wreck: str):
     """Whatever a crash or a power cut left, uploading the same bytes makes the image whole."""
     data = photos.png(64, 48)
     store = ImageStore(Objects.open(tmp_path))
-    before, _ = await store.create(data)
+    before, _ = await store.create(LOCAL, data)
     rendition = await store.rendition(before)
     WRECKS[wreck](tmp_path / image_folder(before.digest))
     if "meta" in wreck or "fields" in wreck or "object" in wreck:
         with pytest.raises(errors.ImageNotFound):
-            await store.get(before.digest)
-    await store.create(data)
-    record = await store.get(before.digest)
+            await store.get(LOCAL, before.digest)
+    await store.create(LOCAL, data)
+    record = await store.get(LOCAL, before.digest)
     assert replace(record, created_at=before.created_at) == before
     assert await store.original(record) == data
     assert await store.rendition(record) == rendition
@@ -285,13 +288,13 @@ async def test_renditions_of_another_recipe_are_made_anew(
     """A rendition by an older recipe is never served, and replaced when its image comes again."""
     data = photos.png(64, 48)
     monkeypatch.setattr(record_module, "RENDITION_VERSION", version)
-    old, _ = await store.create(data)
+    old, _ = await store.create(LOCAL, data)
     monkeypatch.undo()
-    old = await store.get(old.digest)
+    old = await store.get(LOCAL, old.digest)
     assert old.rendition_version == str(version)
     await store._objects.put(f"{image_folder(old.digest)}/rendition", b"by the old recipe")
     fresh = await store.rendition(old)
-    record, created = await store.create(data)
+    record, created = await store.create(LOCAL, data)
     assert not created
     assert record.rendition_version == RENDITION_VERSION
     assert await store.rendition(record) == fresh
@@ -303,7 +306,7 @@ async def test_bytes_are_rendered_without_being_stored(store: ImageStore, object
     info, rendition = await store.render(data)
     assert (info.width, info.height) == (2000, 1000)
     assert await objects.list("images") == []
-    record, _ = await store.create(data)
+    record, _ = await store.create(LOCAL, data)
     assert await store.rendition(record) == rendition
     with pytest.raises(errors.CorruptImage):
         await store.render(data[:-100])
@@ -313,7 +316,7 @@ async def test_an_upload_survives_its_caller(store: ImageStore, objects: SlowObj
     """A caller who leaves half-way leaves a whole image behind, and `close` waits for it."""
     objects.go.clear()
     data = photos.png(64, 48)
-    upload = asyncio.create_task(store.create(data))
+    upload = asyncio.create_task(store.create(LOCAL, data))
     await objects.entered.wait()
     upload.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -321,7 +324,7 @@ async def test_an_upload_survives_its_caller(store: ImageStore, objects: SlowObj
     closing = asyncio.create_task(store.close())
     objects.go.set()
     await closing
-    record = await store.get(hashlib.sha256(data).hexdigest())
+    record = await store.get(LOCAL, hashlib.sha256(data).hexdigest())
     assert await store.original(record) == data
 
 
@@ -329,9 +332,9 @@ async def test_a_deletion_waits_for_an_upload(store: ImageStore, objects: SlowOb
     """A deletion that meets an upload of the same image comes after it, and takes all of it."""
     objects.go.clear()
     data = photos.png(64, 48)
-    upload = asyncio.create_task(store.create(data))
+    upload = asyncio.create_task(store.create(LOCAL, data))
     await objects.entered.wait()
-    deletion = asyncio.create_task(store.delete(hashlib.sha256(data).hexdigest()))
+    deletion = asyncio.create_task(store.delete(LOCAL, hashlib.sha256(data).hexdigest()))
     objects.go.set()
     await asyncio.gather(upload, deletion)
     assert await objects.list("images") == []
@@ -361,7 +364,7 @@ async def test_decoding_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     store = ImageStore(Objects.open(tmp_path), concurrency=3)
     sizes = [(300, 200), (60, 40)] * 8
     await asyncio.gather(
-        *(store.create(photos.png(*size, seed=seed)) for seed, size in enumerate(sizes))
+        *(store.create(LOCAL, photos.png(*size, seed=seed)) for seed, size in enumerate(sizes))
     )
     assert 1 <= most["all"] <= 3
     assert most["big"] == 1
@@ -404,5 +407,5 @@ async def test_records_are_read_as_they_were_written():
     """A record's encoding carries every field."""
     store = ImageStore(Objects.open("memory:///"))
     for name in ("jpeg", "gif animated", "png 16 bit"):
-        record, _ = await store.create(photos.SAMPLES[name]())
+        record, _ = await store.create(LOCAL, photos.SAMPLES[name]())
         assert ImageRecord.decode(record.encode()) == record
