@@ -18,7 +18,6 @@ from services.nsfw.converters import model_response
 from services.nsfw.model import NsfwModel, warm_up
 from services.nsfw.servicer import NsfwServicer
 from services.nsfw.settings import NsfwSettings
-from services.nsfw.types import Parameters
 from services.results.store import ResultStore
 from services.serving.dataplane import DataPlane
 from services.serving.logs import configure_logging
@@ -30,7 +29,7 @@ async def main() -> None:
     settings = NsfwSettings()
     configure_logging("nsfw", settings)
     entry = registry.find("nsfw")
-    parameters = Parameters()
+    parameters = settings.parameters
     engine = OnnxEngine(
         registry.path(entry.name),
         precision=entry.precision,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from services.nsfw.types import Parameters
 from services.serving.settings import ServiceSettings
 
 
@@ -21,8 +22,14 @@ class NsfwSettings(ServiceSettings):
     """What every process has, and how many images are looked at at a time.
 
     `inference_workers` images run side by side, each on `inference_threads` cores. One thread each
-    is the most throughput; more threads shorten a lone request.
+    is the most throughput; more threads shorten a lone request. `decode_min_side` trades the score's
+    last digits for time (docs/decisions/nsfw-decode-while-scaling.md), and is part of the version.
     """
 
     inference_workers: Annotated[int, Field(ge=1, le=256)] = Field(default_factory=available_cores)
     inference_threads: Annotated[int, Field(ge=1, le=256)] = 1
+    decode_min_side: Annotated[int, Field(ge=256, le=1536)] = Parameters().decode_min_side
+
+    @property
+    def parameters(self) -> Parameters:
+        return Parameters(decode_min_side=self.decode_min_side)
