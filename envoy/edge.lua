@@ -1,6 +1,7 @@
 -- What the edge does for every request before any other filter, and for every answer after them.
--- The template puts two constants above: MAX_UPLOAD_BYTES, and PROBLEMS, Envoy's own replies as
--- JSON by their status.
+-- The template puts constants above: MAX_UPLOAD_BYTES; PROBLEMS, Envoy's own replies as JSON by
+-- their status; CORS, whether pages of other origins may ask; WINDOW_S, the seconds that the rate
+-- limit counts in, and WINDOWS_S, those of tenants with a limit of their own.
 
 local ZERO_TRACE = string.rep("0", 32)
 local ZERO_SPAN = string.rep("0", 16)
@@ -82,6 +83,30 @@ local function write_problem(handle, problem, trace_id)
   end
 end
 
+-- Envoy's rate limit in the words of draft-ietf-httpapi-ratelimit-headers.
+local function state_rate_limit(headers, tenant)
+  local limit, remaining = headers:get("x-ratelimit-limit"), headers:get("x-ratelimit-remaining")
+  if not limit then return end
+  limit, remaining = tonumber(limit), tonumber(remaining)
+  for _, name in ipairs({ "limit", "remaining", "reset" }) do
+    headers:remove("x-ratelimit-" .. name)
+  end
+  if not tenant or tenant == "" then return end
+  local window = WINDOWS_S[tenant] or WINDOW_S
+  local full = math.ceil((limit - remaining) * window / limit)
+  headers:replace("ratelimit-policy", string.format('"tenant";q=%d;w=%d', limit, window))
+  headers:replace("ratelimit", string.format('"tenant";r=%d;t=%d', remaining, full))
+  if headers:get(":status") == "429" then
+    headers:replace("retry-after", string.format("%d", math.ceil(window / limit)))
+  end
+end
+
+-- What tells two answers to the same URL apart, so that caches of others never mix them.
+local function state_vary(headers, keyed)
+  if keyed then headers:add("vary", "X-API-Key, Authorization") end
+  if CORS then headers:add("vary", "Origin") end
+end
+
 function envoy_on_response(handle)
   local headers = handle:headers()
   local problem = PROBLEMS[tonumber(headers:get(":status"))]
@@ -89,6 +114,8 @@ function envoy_on_response(handle)
   headers:remove("x-envoy-upstream-service-time")
   if ours then
     headers:replace("x-trace-id", ours["trace_id"])
+    state_rate_limit(headers, ours["tenant"])
+    state_vary(headers, ours["keyed"])
     -- The origin could not be asked on behalf of the cache: Envoy says so in words of its own,
     -- past local_reply_config.
     local media_type = headers:get("content-type")

@@ -20,6 +20,7 @@ class Problem:
     detail: str
     flags: tuple[str, ...] = ()
     more: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
 
     @property
     def members(self) -> dict[str, str | int]:
@@ -52,6 +53,14 @@ PROBLEMS: Final = (
     # DT, downstream duration timeout: Envoy says 408, but it is not the client that was slow.
     _late("DT"),
     _of_http(HTTPStatus.BAD_REQUEST, "the request is not valid HTTP or its path is not allowed"),
+    Problem(
+        HTTPStatus.UNAUTHORIZED,
+        "UNAUTHENTICATED",
+        "Not authenticated",
+        "a valid key is needed",
+        # Keys are good as bearer tokens too, and there is no scheme for `X-API-Key`.
+        headers={"www-authenticate": 'Bearer realm="visionmesh"'},
+    ),
     _of_http(HTTPStatus.NOT_FOUND, "there is nothing at this path"),
     _of_http(HTTPStatus.REQUEST_TIMEOUT, "the request was not received in time"),
     Problem(
@@ -63,6 +72,12 @@ PROBLEMS: Final = (
     ),
     _of_http(HTTPStatus.UPGRADE_REQUIRED, "HTTP/1.1 or HTTP/2 is needed"),
     _of_http(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers are too large"),
+    Problem(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "RATE_LIMITED",
+        "Too many requests",
+        "there were more requests than the limit allows, try again later",
+    ),
     Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL", "Internal error", "internal error"),
     _of_http(HTTPStatus.BAD_GATEWAY, "the service gave no valid answer"),
     Problem(
@@ -70,6 +85,7 @@ PROBLEMS: Final = (
         "UNAVAILABLE",
         "Unavailable",
         "the service is not available, try again soon",
+        headers={"retry-after": "1"},
     ),
     _late(),
 )

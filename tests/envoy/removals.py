@@ -110,7 +110,7 @@ def cache_limit(config: Config) -> None:
 
 def weak_etags(config: Config) -> None:
     for entry in manager(config, "edge")["http_filters"]:
-        direction = entry["typed_config"].get("response_direction_config", {})
+        direction = entry.get("typed_config", {}).get("response_direction_config", {})
         direction.pop("weaken_etag_on_compress", None)
 
 

@@ -123,7 +123,8 @@ async def internal_headers(edge: Edge) -> None:
     }
     await edge.get("/v1/text", headers=headers)
     seen = edge.origin.seen[-1].headers
-    assert not [name for name in seen if name.startswith("x-visionmesh-")]
+    named = {name: value for name, value in seen.items() if name.startswith("x-visionmesh-")}
+    assert named == {"x-visionmesh-tenant": "local"}
     assert "x-envoy-max-retries" not in seen
     assert seen["x-request-id"] != "mine"
 

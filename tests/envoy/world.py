@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ import aiohttp
 import grpc
 from multidict import CIMultiDictProxy
 
+from mesh.access import Access, write_access
 from mesh.proxy import write_endpoints
 from services.catalog import BY_NAME
 from services.limits import MAX_MESSAGE_BYTES
@@ -79,6 +80,10 @@ class Edge:
         async with self.session.request(method, url, **arguments) as response:
             return Answer(response.status, response.headers, await response.read())
 
+    def admit(self, access: Access) -> None:
+        """Let in from now on who `access` names; Envoy follows within a moment."""
+        write_access(self.envoy.settings.access_dir, access)
+
     @asynccontextmanager
     async def connection(self, data: bytes = b"") -> AsyncIterator[asyncio.StreamReader]:
         """A bare connection over which `data` is sent; yields what comes back."""
@@ -118,11 +123,17 @@ async def _patience(complaint: str) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def edge_world(
-    directory: Path, *, without: Callable[[Config], None] | None = None, **settings: Any
+    directory: Path,
+    *,
+    access: Access | None = None,
+    without: Callable[[Config], None] | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Edge]:
-    """An edge with one origin, ready for requests."""
+    """An edge with one origin, ready for requests; open to everybody unless `access` is given."""
     chosen = settings_in(directory, **settings)
     chosen.endpoints_dir.mkdir(parents=True, exist_ok=True)
+    if access:
+        write_access(chosen.access_dir, access)
     async with AsyncExitStack() as stack:
         origins = [await stack.enter_async_context(origin.serving()) for _ in range(2)]
         write_endpoints(chosen.endpoints_dir, "rest", [(HOST, origins[0].port)])
@@ -150,13 +161,14 @@ class Mesh:
         rpc: str = "Any",
         request: bytes = b"",
         timeout: float = 30.0,
+        metadata: Mapping[str, str] | None = None,
     ) -> str:
         """The name of the replica that answered. Raises AioRpcError."""
-        metadata = [("x-visionmesh-digest", digest)] if digest else []
+        sent = dict(metadata or {}) | ({"x-visionmesh-digest": digest} if digest else {})
         method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self.channel.unary_unary(
             f"/{service}/{rpc}"
         )
-        return (await method(request, metadata=metadata, timeout=timeout)).decode()
+        return (await method(request, metadata=list(sent.items()), timeout=timeout)).decode()
 
     async def code(self, **arguments: Any) -> grpc.StatusCode:
         """How a call ended."""
@@ -177,12 +189,15 @@ async def mesh_world(
     directory: Path,
     *,
     replicas: int = 2,
+    access: Access | None = None,
     without: Callable[[Config], None] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Mesh]:
     """A mesh whose nsfw service has healthy replicas named 0, 1, …; the others have none yet."""
     chosen = settings_in(directory, **settings)
     chosen.endpoints_dir.mkdir(parents=True, exist_ok=True)
+    if access:
+        write_access(chosen.access_dir, access)
     async with AsyncExitStack() as stack:
         serving = [
             await stack.enter_async_context(replica.serving(str(n))) for n in range(replicas)
