@@ -1,0 +1,1 @@
+"""The durable log of every verdict: who got it, on which image, from which release, and why."""

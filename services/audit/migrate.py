@@ -1,0 +1,26 @@
+"""Brings an audit database up to date, however many replicas start at the same moment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+
+_MIGRATIONS: Final = Path(__file__).parent / "migrations"
+
+_LOCK: Final = 0x7669_7375_616C
+"""PostgreSQL's advisory locks are numbers that applications agree on."""
+
+
+def upgrade(engine: sa.Engine) -> None:
+    """Run the migrations that are missing, in one transaction. Raises SQLAlchemyError."""
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    with engine.begin() as connection:  # locks a whole SQLite file
+        if engine.dialect.name == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

@@ -1,0 +1,1 @@
+"""The steps from no audit database to today's, one module each below `versions`."""

@@ -1,0 +1,1 @@
+"""Alembic's revisions, in the order of their numbers. One that was released is never changed."""
