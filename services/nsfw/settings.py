@@ -22,8 +22,9 @@ class NsfwSettings(ServiceSettings):
     """What every process has, and how many images are looked at at a time.
 
     `inference_workers` images run side by side, each on `inference_threads` cores. One thread each
-    is the most throughput; more threads shorten a lone request. `decode_min_side` trades the score's
-    last digits for time (docs/decisions/nsfw-decode-while-scaling.md), and is part of the version.
+    is the most throughput; more threads shorten a lone request. `decode_min_side` trades last
+    digits of the score for time, see docs/decisions/nsfw-decode-while-scaling.md; it is part of the
+    version.
     """
 
     inference_workers: Annotated[int, Field(ge=1, le=256)] = Field(default_factory=available_cores)
