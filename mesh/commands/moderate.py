@@ -97,6 +97,8 @@ async def _moderate(
     from mesh.sources import sources
     from services.client.mesh import MeshClient
 
+    if not all("!" <= each <= "~" for each in key):
+        raise InvalidOption("--key: has characters that no key has")
     await _check_mesh(mesh)
     started = time.perf_counter()
     # Listed before the first upload: the progress bar shows how many there are.
