@@ -18,8 +18,9 @@ from services.nsfw.converters import model_response
 from services.nsfw.model import NsfwModel, warm_up
 from services.nsfw.servicer import NsfwServicer
 from services.nsfw.settings import NsfwSettings
-from services.results.store import ResultStore
+from services.results.results import Results
 from services.serving.dataplane import DataPlane
+from services.serving.diagnostics import Diagnostics
 from services.serving.logs import configure_logging
 from services.serving.server import run, serve
 from visionmesh.nsfw.v1.nsfw_pb2_grpc import add_NsfwServiceServicer_to_server
@@ -41,7 +42,14 @@ async def main() -> None:
         await engine.load()
         model = NsfwModel(engine, entry.sha256, parameters)
         objects = Objects.open(settings.object_store)
-        plane = DataPlane(model, ImageStore(objects), ResultStore(objects))
+        diagnostics = Diagnostics()
+        results = Results.over(
+            objects,
+            redis_url=settings.redis_url,
+            memory_bytes=settings.results_memory_bytes,
+            diagnostics=diagnostics,
+        )
+        plane = DataPlane(model, ImageStore(objects), results, diagnostics)
         about = model_response(
             name=model.name,
             version=model.version,
@@ -51,7 +59,11 @@ async def main() -> None:
             media_types=MEDIA_TYPES,
         )
         register = partial(add_NsfwServiceServicer_to_server, NsfwServicer(plane, about))
-        await serve(register, catalog.BY_NAME["nsfw"].grpc_service or "", settings)
+        try:
+            await serve(register, catalog.BY_NAME["nsfw"].grpc_service or "", settings, diagnostics)
+        finally:
+            await plane.close()
+            await results.close()
     finally:
         await engine.close()
 

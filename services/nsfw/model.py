@@ -64,5 +64,5 @@ class NsfwModel:
     def encode(self, result: NsfwResult) -> bytes:
         return converters.encode_result(result)
 
-    def decode(self, data: bytes) -> NsfwResult:
-        return converters.decode_result(data)
+    def check(self, encoded: bytes) -> None:
+        converters.check_result(encoded)

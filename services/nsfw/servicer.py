@@ -24,7 +24,7 @@ class NsfwServicer(nsfw_pb2_grpc.NsfwServiceServicer):
         request: nsfw_pb2.ClassifyRequest,
         context: grpc.aio.ServicerContext[Any, Any],
     ) -> nsfw_pb2.ClassifyResponse:
-        return classify_response(await self._plane.outcomes(request.images))
+        return classify_response(await self._plane.outcomes(request.images, request.model_version))
 
     async def GetModel(
         self,

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from services.nsfw.types import Parameters
+from services.results.memory import MAX_BYTES
 from services.serving.settings import ServiceSettings
 
 
@@ -34,3 +35,5 @@ class NsfwSettings(ServiceSettings):
     @property
     def parameters(self) -> Parameters:
         return Parameters(decode_min_side=self.decode_min_side)
+
+    results_memory_bytes: Annotated[int, Field(ge=0)] = MAX_BYTES

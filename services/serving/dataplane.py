@@ -1,8 +1,9 @@
 """The way from image references to results that every model service shares.
 
-For each reference: are inline bytes the ones that the digest names? is the image there? is its
-result stored? else its rendition goes to the model and the result is stored. One outcome for each
-reference, in the same order, before the deadline.
+For each reference: are inline bytes the ones that the digest names? does the tenant have the
+image? is its result known, or on its way? else its rendition goes to the model, once for everybody
+who asks, and the result is kept. One outcome for each reference, in the same order, before the
+deadline.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Final, Generic, Protocol, TypeVar
 
-import structlog
-
 from services import errors
-from services.errors import ImageNotFound, StoreUnavailable, VisionmeshError
+from services.errors import ImageNotFound
+from services.media.record import ImageRecord
 from services.media.store import ImageStore
+from services.results.envelope import Value
+from services.results.flights import Flights
 from services.results.keys import ResultKey
-from services.results.store import ResultStore
-from services.serving import deadline
+from services.results.results import Results
+from services.serving import deadline, elsewhere, tenancy
+from services.serving.diagnostics import Diagnostics
 from services.serving.inline import check_digest, check_inline_bytes
 from visionmesh.common.v1.image_pb2 import ImageRef
 
@@ -28,8 +30,6 @@ BATCH_CONCURRENCY: Final = 8
 """Images of one call that are worked on at once: a big batch leaves room for single calls."""
 
 R = TypeVar("R")
-
-_log = structlog.get_logger()
 
 
 class Model(Protocol[R]):
@@ -42,136 +42,186 @@ class Model(Protocol[R]):
     def version(self) -> str: ...
 
     async def predict(self, rendition: bytes) -> R:
-        """Look at an encoded upright rendition; never on the event loop."""
+        """Look at an encoded upright rendition; never on the event loop.
+
+        What it raises of InvalidArgument's kind is about the image, is true for ever, and is kept.
+        """
         ...
 
     def encode(self, result: R) -> bytes:
-        """The form in which a result is stored."""
+        """A result as its message on the wire: encoded once, and kept so."""
         ...
 
-    def decode(self, data: bytes) -> R:
-        """The result of a stored form. Raises ValueError when it is none."""
+    def check(self, encoded: bytes) -> None:
+        """Raises ValueError when stored bytes are no result of this model."""
         ...
-
-
-class Origin(Enum):
-    """Where a result came from."""
-
-    INFERENCE = "inference"
-    STORED = "stored"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome(Generic[R]):
-    """What became of one reference: a result, or an error.
+class Outcome:
+    """What became of one reference: an encoded result, or an error.
 
     `width` and `height` are those of the upright original in pixels, 0 when it is not known.
     """
 
     digest: str
     model_version: str
-    result: R | None = None
+    encoded: bytes | None = None
     error: Exception | None = None
     width: int = 0
     height: int = 0
-    origin: Origin = Origin.INFERENCE
 
 
 class DataPlane(Generic[R]):
-    """References in, outcomes out, for one model."""
+    """References in, outcomes out, for one model and whoever is the current tenant."""
 
-    def __init__(self, model: Model[R], images: ImageStore, results: ResultStore) -> None:
+    def __init__(
+        self,
+        model: Model[R],
+        images: ImageStore,
+        results: Results,
+        diagnostics: Diagnostics | None = None,
+    ) -> None:
         self._model = model
         self._images = images
         self._results = results
+        self._diagnostics = diagnostics or Diagnostics()
+        self._visits: Flights[tuple[str, str], tuple[int, int, Value]] = Flights(
+            lambda: self._diagnostics.count("flights.joined")
+        )
 
-    async def outcomes(self, refs: Sequence[ImageRef]) -> list[Outcome[R]]:
+    async def outcomes(self, refs: Sequence[ImageRef], version: str = "") -> list[Outcome]:
         """One outcome a reference, in order; at the deadline those that are finished.
 
-        A digest that is named twice without bytes is looked at once. Raises ImageTooLarge when the
-        call carries more inline bytes than `MAX_INLINE_BYTES`; everything else that goes wrong is
-        the outcome of one image.
+        A `version` that is not served here gives stored results only. Raises Elsewhere when
+        another replica may know more, ImageTooLarge when the call carries more inline bytes than
+        `MAX_INLINE_BYTES`, Unauthenticated when it is for nobody; everything else that goes wrong
+        is the outcome of one image.
         """
+        tenant = tenancy.tenant()
+        version = version or self._model.version
         inline = check_inline_bytes(refs)
         slots = asyncio.Semaphore(BATCH_CONCURRENCY)
-        by_digest: dict[str, asyncio.Task[Outcome[R]]] = {}
-        tasks: list[asyncio.Task[Outcome[R]]] = []
+        by_digest: dict[str, asyncio.Task[Outcome]] = {}
+        tasks: list[asyncio.Task[Outcome]] = []
         for ref, data in zip(refs, inline, strict=True):
             task = None if data else by_digest.get(ref.digest)
             if task is None:
-                task = asyncio.create_task(self._outcome(ref.digest, data, slots))
+                call = _Look(tenant, ref.digest, version, data)
+                task = asyncio.create_task(self._outcome(call, slots))
             if not data:
                 by_digest[ref.digest] = task
             tasks.append(task)
         try:
             await asyncio.wait(tasks, timeout=_budget_s())
-            return [self._finished(ref.digest, task) for ref, task in zip(refs, tasks, strict=True)]
+            outcomes = [
+                _finished(ref.digest, version, task) for ref, task in zip(refs, tasks, strict=True)
+            ]
         finally:
             for task in tasks:
                 task.cancel()
+        if elsewhere.possible() and any(
+            isinstance(outcome.error, errors.ResultNotFound) for outcome in outcomes
+        ):
+            raise elsewhere.Elsewhere
+        return outcomes
 
-    def _finished(self, digest: str, task: asyncio.Task[Outcome[R]]) -> Outcome[R]:
-        if task.done():
-            return task.result()
-        error = errors.DeadlineExceeded("no result within the deadline")
-        return Outcome(digest, self._model.version, error=error)
+    async def close(self) -> None:
+        """End what is being looked at for callers who have left."""
+        await self._visits.close()
 
-    async def _outcome(self, digest: str, data: bytes, slots: asyncio.Semaphore) -> Outcome[R]:
+    async def _outcome(self, look: _Look, slots: asyncio.Semaphore) -> Outcome:
         async with slots:
             try:
-                if data:
-                    await check_digest(digest, data)
-                return await self._look(digest, data)
+                if look.data:
+                    await check_digest(look.digest, look.data)
+                width, height, value = await self._value(look)
             except Exception as error:
-                return Outcome(digest, self._model.version, error=error)
+                return Outcome(look.digest, look.version, error=error)
+        if isinstance(value, bytes):
+            return Outcome(look.digest, look.version, value, None, width, height)
+        return Outcome(look.digest, look.version, None, value, width, height)
 
-    async def _look(self, digest: str, data: bytes) -> Outcome[R]:
-        """The stored result of an image, or a new one. Inline bytes need not be in the store."""
-        model = self._model
+    async def _value(self, look: _Look) -> tuple[int, int, Value]:
+        """Width, height, and what is known. Inline bytes need not be in the store."""
         try:
-            record = await self._images.get(digest)
+            record = await self._images.get(look.tenant, look.digest)
         except ImageNotFound:
-            if not data:
+            if not look.data:
                 raise
-            return await self._look_inline(digest, data)
-        key = ResultKey(digest, model.name, model.version)
-        result, origin = await self._stored(key), Origin.STORED
-        if result is None:
-            result = await model.predict(await self._images.rendition(record))
-            origin = Origin.INFERENCE
-            await self._publish(key, result)
-        return Outcome(digest, model.version, result, None, record.width, record.height, origin)
+            return await self._visit(look)
+        key = ResultKey(look.digest, self._model.name, look.version)
+        value = self._results.remembered(key)
+        if value is None:
+            value = await self._found_or_made(key, record)
+            # Time has passed: what was deleted meanwhile is not answered any more.
+            await self._images.get(look.tenant, look.digest)
+        return record.width, record.height, value
 
-    async def _look_inline(self, digest: str, data: bytes) -> Outcome[R]:
-        info, rendition = await self._images.render(data)
-        result = await self._model.predict(rendition)
-        return Outcome(digest, self._model.version, result, None, info.width, info.height)
+    async def _found_or_made(self, key: ResultKey, record: ImageRecord) -> Value:
+        model = self._model
+        if key.version == model.version:
+            return await self._results.obtain(key, lambda: self._make(record), model.check)
+        value = await self._results.get(key)
+        if value is None:
+            raise _not_stored()
+        return value
 
-    async def _stored(self, key: ResultKey) -> R | None:
-        """A stored result; a store that fails or holds garbage costs an inference, no answer."""
-        try:
-            data = await self._results.get(key)
-            return None if data is None else self._model.decode(data)
-        except (VisionmeshError, ValueError) as error:
-            _log.warning("stored result is not readable", key=key, error=str(error))
-            return None
+    async def _make(self, record: ImageRecord) -> Value:
+        """Ask the model, for everybody who waits. Raises ImageNotFound when the image is gone."""
+        with deadline.lifted():
+            value = await self._predict(await self._images.rendition(record))
+        # Looked at last, right before the result is kept: nothing of a deleted image may be.
+        if not await self._images.exists(record.digest):
+            raise errors.ImageNotFound(f"there is no image {record.digest}", field="digest")
+        return value
 
-    async def _publish(self, key: ResultKey, result: R) -> None:
-        """Store a result, unless its image was deleted meanwhile. Raises ImageNotFound then.
+    async def _visit(self, look: _Look) -> tuple[int, int, Value]:
+        """Look at bytes that the tenant does not keep (docs/decisions/inline-bytes.md).
 
-        Looked at before, so that nothing is written in vain, and after, so that nothing is left of
-        what a deletion overtook.
+        Only with whom sent the same for the same tenant: whether others have the image, or ever
+        asked about it, must not be told, not even by how long this takes.
         """
-        await self._images.get(key.digest)
+        if look.version != self._model.version:
+            raise _not_stored()
+        return await self._visits.join(
+            (look.tenant, look.digest), lambda: self._look_inline(look.data)
+        )
+
+    async def _look_inline(self, data: bytes) -> tuple[int, int, Value]:
+        with deadline.lifted():
+            info, rendition = await self._images.render(data)
+            return info.width, info.height, await self._predict(rendition)
+
+    async def _predict(self, rendition: bytes) -> Value:
+        self._diagnostics.count("inferences")
         try:
-            await self._results.put(key, self._model.encode(result))
-        except StoreUnavailable as error:
-            _log.warning("result is not stored", key=key, error=str(error))
-        try:
-            await self._images.get(key.digest)
-        except ImageNotFound:
-            await self._results.delete(key)
-            raise
+            return self._model.encode(await self._model.predict(rendition))
+        except errors.InvalidArgument as error:
+            return error
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One image of one call, and for whom it is looked at."""
+
+    tenant: str
+    digest: str
+    version: str
+    data: bytes
+
+
+def _not_stored() -> errors.ResultNotFound:
+    return errors.ResultNotFound(
+        "no result of this version is stored, and it is not served", field="model_version"
+    )
+
+
+def _finished(digest: str, version: str, task: asyncio.Task[Outcome]) -> Outcome:
+    if task.done():
+        return task.result()
+    error = errors.DeadlineExceeded("no result within the deadline")
+    return Outcome(digest, version, error=error)
 
 
 def _budget_s() -> float | None:

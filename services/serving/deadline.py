@@ -46,3 +46,13 @@ def limit(timeout_s: float) -> Iterator[None]:
         yield
     finally:
         _deadline.reset(token)
+
+
+@contextmanager
+def lifted() -> Iterator[None]:
+    """What runs inside has no deadline: it is for more than the current request."""
+    token = _deadline.set(None)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)

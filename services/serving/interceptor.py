@@ -17,7 +17,7 @@ from google.rpc import status_pb2
 from protovalidate import FieldPathPb as FieldPath
 
 from services import errors
-from services.serving import deadline, status, tenancy, tracing
+from services.serving import deadline, elsewhere, status, tenancy, tracing
 
 WATCHING: Final = ("/grpc.health.v1.Health/", "/visionmesh.serving.v1.DiagnosticsService/")
 """Whoever watches over a process need not be a tenant."""
@@ -60,6 +60,7 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
                 self._trust.adopt(
                     metadata.get(tenancy.TOKEN_HEADER), metadata.get(tenancy.TENANT_HEADER)
                 )
+                elsewhere.adopt(metadata.get(elsewhere.ATTEMPT_HEADER))
                 self._validate(request)
                 remaining = context.time_remaining()
                 if remaining is None:
@@ -70,6 +71,10 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
                 raise  # the client has gone, or the server stops: nobody reads a status
             except grpc.aio.AbortError:
                 raise
+            except elsewhere.Elsewhere:
+                await context.send_initial_metadata(((elsewhere.HEADER, "1"),))
+                error = errors.ResultNotFound("no result of this version is stored or served here")
+                await _abort(context, status.to_status(error))
             except Exception as error:
                 await _abort(context, status.to_status(error))
 

@@ -1,0 +1,81 @@
+"""What Redis does in one step: Lua, so that a miss costs two round trips and never three.
+
+Every key may hold anything, as Redis is nobody's alone: `pcall` turns a wrong type into an answer.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+MINE: Final = 1
+BUSY: Final = 0
+"""What CLAIM says when there is no result."""
+
+KEPT: Final = 1
+GONE: Final = 0
+REFUSED: Final = -1
+"""What PUBLISH says became of a result."""
+
+CLAIM: Final = """
+-- KEYS: results, lease; ARGV: field, token, lease in ms.
+-- The stored result, or 1 when it is the caller's to make it, or 0 while somebody else does.
+local found = redis.pcall('HGET', KEYS[1], ARGV[1])
+if type(found) == 'string' then return found end
+if redis.call('SET', KEYS[2], ARGV[2], 'NX', 'PX', ARGV[3]) then return 1 end
+local holder = redis.pcall('GET', KEYS[2])
+if holder == ARGV[2] then return 1 end
+-- Not a lease of ours: those all expire.
+if type(holder) ~= 'string' or redis.call('PTTL', KEYS[2]) < 0 then
+  redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+  return 1
+end
+return 0
+"""
+
+PUBLISH: Final = """
+-- KEYS: results, lease, gone; ARGV: field, envelope, token, lifetime in s.
+-- 1 when the result is kept, 0 when its image is gone, -1 when it is not taken, as by a full Redis.
+-- The lease ends in any case.
+local kept = 0
+if redis.call('EXISTS', KEYS[3]) == 0 then
+  kept = -1
+  local done = redis.pcall('HSET', KEYS[1], ARGV[1], ARGV[2])
+  if type(done) == 'table' and string.find(done['err'], 'WRONGTYPE') then
+    redis.call('DEL', KEYS[1])
+    done = redis.pcall('HSET', KEYS[1], ARGV[1], ARGV[2])
+  end
+  if type(done) == 'number' then
+    kept = 1
+    redis.call('EXPIRE', KEYS[1], ARGV[4])
+  end
+end
+if redis.pcall('GET', KEYS[2]) == ARGV[3] then redis.call('DEL', KEYS[2]) end
+return kept
+"""
+
+RELEASE: Final = """
+-- KEYS: lease; ARGV: token.
+if redis.pcall('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+"""
+
+RENEW: Final = """
+-- KEYS: lease; ARGV: token, lease in ms.
+if redis.pcall('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return 0
+"""
+
+DISCARD: Final = """
+-- KEYS: results; ARGV: field, what was found there. Somebody may have put a good one meanwhile.
+if redis.pcall('HGET', KEYS[1], ARGV[1]) == ARGV[2] then
+  return redis.call('HDEL', KEYS[1], ARGV[1])
+end
+return 0
+"""
+
+FORGET: Final = """#!lua flags=allow-oom
+-- KEYS: results, gone; ARGV: seconds for which nothing may be published. A full Redis forgets too.
+redis.call('DEL', KEYS[1])
+redis.call('SET', KEYS[2], '1', 'EX', ARGV[1])
+return 1
+"""
