@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 
 from services import errors
+from services.client.mesh import API_KEY_HEADER
 from services.serving.server import grpc_server
 from services.serving.status import to_status
 from visionmesh.images.v1 import images_pb2, images_pb2_grpc
@@ -20,17 +21,21 @@ from visionmesh.moderation.v1 import moderation_pb2 as pb
 from visionmesh.moderation.v1 import moderation_pb2_grpc
 
 POLICY_VERSION = "00112233445566ff"
+RELEASE = "ffeeddccbbaa9988"
 
 
 class FakeImages(images_pb2_grpc.ImageServiceServicer):
     """Takes everything that starts with `image`, and remembers it."""
 
-    def __init__(self) -> None:
+    def __init__(self, closed: bool) -> None:
         self.stored: dict[str, bytes] = {}
+        self._closed = closed
 
     async def CreateImage(
         self, request: images_pb2.CreateImageRequest, context: Any
     ) -> images_pb2.CreateImageResponse:
+        if self._closed and dict(context.invocation_metadata()).get(API_KEY_HEADER) != "good":
+            raise errors.Unauthenticated("a valid key is needed")
         if not request.data:
             raise errors.EmptyImage("data: no bytes", field="data")
         if not request.data.startswith(b"image"):
@@ -61,6 +66,7 @@ class FakeModeration(moderation_pb2_grpc.ModerationServiceServicer):
             return outcome
         outcome.image_size.width, outcome.image_size.height = 640, 480
         verdict = outcome.verdict
+        verdict.release = RELEASE
         verdict.policy, verdict.policy_version = "default", POLICY_VERSION
         verdict.decision = pb.DECISION_APPROVED
         verdict.model_versions["nsfw"] = "0123456789abcdef"
@@ -84,9 +90,9 @@ class FakeModeration(moderation_pb2_grpc.ModerationServiceServicer):
 class FakeMesh:
     """Where the fakes listen, and what they saw."""
 
-    def __init__(self) -> None:
+    def __init__(self, closed: bool = False) -> None:
         # What the command line does not call is left unimplemented.
-        self.images = FakeImages()  # type: ignore[abstract]
+        self.images = FakeImages(closed)  # type: ignore[abstract]
         self.moderation = FakeModeration(self.images)  # type: ignore[abstract]
         self.address = ""
 
@@ -96,9 +102,9 @@ class FakeMesh:
 
 
 @contextmanager
-def fake_mesh() -> Iterator[FakeMesh]:
-    """A mesh of fakes that answers while the context lasts."""
-    mesh = FakeMesh()
+def fake_mesh(*, closed: bool = False) -> Iterator[FakeMesh]:
+    """A mesh of fakes that answers while the context lasts; a closed one wants the key `good`."""
+    mesh = FakeMesh(closed)
     with serving(grpc_server(mesh.register)) as [port]:
         mesh.address = f"127.0.0.1:{port}"
         yield mesh

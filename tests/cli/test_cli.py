@@ -22,7 +22,11 @@ def test_version():
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["up"], ["status"], ["moderate"], ["models"], ["models", "card"]]
+    "arguments",
+    [
+        *([], ["up"], ["status"], ["moderate"], ["models"], ["models", "card"]),
+        *(["keys"], ["keys", "create"], ["keys", "list"], ["keys", "revoke"]),
+    ],
 )
 def test_help_says_what_a_command_does(arguments):
     """Every command has help, without codes for a terminal's colours."""
@@ -63,6 +67,8 @@ def test_a_wrong_option_is_no_traceback():
         (["--replicas", "nsfv=2"], "--replicas nsfv=2: no such process; there are: images,"),
         (["--replicas", "nsfw=0"], "--replicas nsfw=0: must be from 1 to "),
         (["--port", "70000"], "--port 70000: must be from 1 to "),
+        (["--host", "example.org"], "--host example.org: must be an address of this machine"),
+        (["--host", "192.0.2.1"], "--host 192.0.2.1: is no address of this machine"),
     ],
 )
 def test_options_that_cannot_be(tmp_path, arguments, complaint):

@@ -179,3 +179,28 @@ def test_a_name_that_would_command_the_terminal(mesh, tmp_path):
     result = run(mesh, str(tmp_path))
     assert "\x1b" not in result.stdout
     assert "\N{REPLACEMENT CHARACTER}[31mred.jpg" in result.stdout
+
+
+@pytest.mark.parametrize("key", ["bad", ""])
+def test_a_key_that_is_not_good_is_one_line(folder, key):
+    """Where the mesh needs a key, a wrong and a missing one are told once, not for every image."""
+    with fake_mesh(closed=True) as mesh:
+        result = run(mesh, *folder, "--key", key)
+    assert result.stderr == "visionmesh: --key: a valid key is needed\n"
+    assert (result.stdout, result.exit_code) == ("", 2)
+
+
+def test_a_good_key(folder, monkeypatch):
+    """The key is shown with every call, from the option or from the environment."""
+    with fake_mesh(closed=True) as mesh:
+        assert run(mesh, "a.jpg", "--key", "good").exit_code == 0
+        monkeypatch.setenv("VISIONMESH_API_KEY", "good")
+        assert run(mesh, "a.jpg").exit_code == 0
+
+
+@pytest.mark.parametrize("key", ["two words", "line\nbreak", "schlüssel"])
+def test_a_key_that_cannot_be_one(folder, key):
+    """Characters that no header may have are refused without repeating the key."""
+    result = CliRunner().invoke(app, ["moderate", "a.jpg", "--key", key])
+    assert result.stderr == "visionmesh: --key: has characters that no key has\n"
+    assert result.exit_code == 2

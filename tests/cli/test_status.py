@@ -17,6 +17,7 @@ from mesh.cli import app
 from mesh.ports import free_block
 from mesh.state import DataDir, Run, RunningProcess
 from services.catalog import ADMIN_OFFSET, MESH_OFFSET, PROCESSES
+from services.serving.diagnostics import Diagnostics
 from services.serving.server import grpc_server
 from tests.cli.fakes import serving
 from tests.support.mesh import FakeNsfw, adding
@@ -48,16 +49,28 @@ def http_server(port: int) -> Iterator[None]:
 
 
 @contextmanager
-def mesh_at(port: int, without: str = "") -> Iterator[None]:
-    """Healthy fakes on every port of a mesh, but for one process."""
+def mesh_at(
+    port: int, without: str = "", diagnostics: Diagnostics | None = None, token: str = ""
+) -> Iterator[None]:
+    """Healthy fakes on every port of a mesh, but for one process; all count and ail alike.
+
+    With a `token` each of them believes who shows it, and its mesh listener believes nobody.
+    """
     nsfw = adding(FakeNsfw())
     servers = [
-        grpc_server(nsfw, process.grpc_service, port=process.port(port))
+        grpc_server(
+            nsfw,
+            process.grpc_service,
+            port=process.port(port),
+            diagnostics=diagnostics,
+            token=token,
+        )
         for process in PROCESSES
         if process.grpc_service and process.name != without
     ]
     with ExitStack() as stack:
-        stack.enter_context(serving(grpc_server(nsfw, port=port + MESH_OFFSET), *servers))
+        envoy = grpc_server(nsfw, port=port + MESH_OFFSET, token=token and "another")
+        stack.enter_context(serving(envoy, *servers))
         for process in PROCESSES:
             if not process.grpc_service:
                 stack.enter_context(http_server(process.port(port)))
@@ -130,7 +143,38 @@ def test_json_is_one_object(data):
         "healthy": True,
         "health": "healthy",
         "restarts": 2,
+        "conditions": [],
+        "counters": {},
     }
+
+
+def test_what_ails_a_process_is_said(data):
+    """Conditions stand below the table; `--json` has them and the counters. All are healthy."""
+    diagnostics = Diagnostics()
+    diagnostics.watch("results.shared", lambda: "Redis does not answer")
+    diagnostics.watch("audit", lambda: None)
+    diagnostics.count("inferences", 3)
+    port = free_block()
+    with mesh_at(port, diagnostics=diagnostics), launched(data, port):
+        table = CliRunner().invoke(app, ["status", "--data", str(data.root)])
+        result = CliRunner().invoke(app, ["status", "--json", "--data", str(data.root)])
+    assert "nsfw.0 results.shared: Redis does not answer" in table.stdout.splitlines()
+    assert "rest.0" not in table.stdout  # speaks HTTP, and says nothing
+    nsfw = json.loads(result.stdout)["processes"][1]
+    assert nsfw["conditions"] == [
+        {"component": "results.shared", "message": "Redis does not answer"}
+    ]
+    assert nsfw["counters"] == {"inferences": 3}
+    assert (table.exit_code, result.exit_code) == (0, 0)
+
+
+def test_the_version_is_each_replicas_own(data):
+    """With the mesh's token each replica is asked itself, also where Envoy would ask for a key."""
+    port = free_block()
+    data.token_file.write_text("secret\n")
+    with mesh_at(port, token="secret"), launched(data, port):
+        result = CliRunner().invoke(app, ["status", "--json", "--data", str(data.root)])
+    assert json.loads(result.stdout)["processes"][1]["version"] == FakeNsfw().version
 
 
 @pytest.mark.parametrize(
