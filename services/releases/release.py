@@ -26,7 +26,7 @@ class Release:
 
     models: Mapping[str, str]
     gallery: str = ""
-    policies: Mapping[str, str] = NOTHING
+    policies: Mapping[str, str] = field(default_factory=dict)
     name: str = field(init=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -37,6 +37,9 @@ FIRST_RETRY_S: Final = 0.1
 LONGEST_RETRY_S: Final = 10.0
 """How seldom, in the end (a guess)."""
 
+COLLECT_S: Final = 0.05
+"""How long what is heard of is collected before it is written: at a start all speak at once."""
+
 MODELS: Final = tuple(process.model for process in catalog.MODELS if process.model)
 
 DEFAULT_POLICY: Final = "default"
@@ -81,6 +84,8 @@ class Releases:
         self._now = Release(dict.fromkeys(self._models, ""))
         self._kept = self._now
         self._loaded = False
+        self._settled = asyncio.Event()
+        self._settled.set()
         self._learning: asyncio.Task[None] | None = None
         self._keeping: asyncio.Task[None] | None = None
 
@@ -96,6 +101,10 @@ class Releases:
             for task in late:
                 task.cancel()
 
+    async def settle(self) -> None:
+        """Wait until what was heard of is in the store, for the next start."""
+        await self._settled.wait()
+
     async def close(self) -> None:
         """Stop asking and writing."""
         for task in (begun := [task for task in (self._learning, self._keeping) if task]):
@@ -110,21 +119,25 @@ class Releases:
         return tuple(self._models)
 
     async def current(self) -> Release:
-        """The release that the mesh has now, at most a moment old. Never fails."""
-        return await self.made_by({})
+        """The release that the mesh has now, at most a moment old. Never fails.
+
+        Waits a little for news, but not for who did not answer the last time.
+        """
+        if due := [part for part in self._parts if part.is_due]:
+            await asyncio.gather(*(part.news() for part in due))
+        return await self._named(self._now)
 
     async def made_by(
         self, models: Mapping[str, str], policies: Mapping[str, str] = NOTHING
     ) -> Release:
-        """The release of an answer that these versions made: the rest is what is current.
+        """The release of an answer that these versions made: the rest is what was known of last.
 
-        It is published before it is returned, so whoever is told its name can ask for it.
+        Published before it is returned, as all releases are: whoever is told a name can ask for it.
         """
-        if due := [part for part in self._parts if part.is_due]:
-            await asyncio.gather(*(part.news() for part in due))
-        release = self._now.having(models, policies)
-        await self._publisher.publish(release)
-        return release
+        for part in self._parts:
+            if part.is_due:  # what an answer is made of is there: news are for the next one
+                await (part.refresh(0.0) if part.last else part.news())
+        return await self._named(self._now.having(models, policies))
 
     async def find(self, name: str) -> Release:
         """A release that was named once. Raises ReleaseNotFound, StoreUnavailable."""
@@ -178,6 +191,10 @@ class Releases:
         """Ask for the policies at the next occasion, however young the last answer is."""
         self._policies.doubt()
 
+    async def _named(self, release: Release) -> Release:
+        await self._publisher.publish(release)
+        return release
+
     async def _of(self, model: str) -> Remembered[Model]:
         if remembered := self._models.get(model):
             return remembered
@@ -202,6 +219,7 @@ class Releases:
 
     def _changed(self, release: Release) -> None:
         self._now = release
+        self._settled.clear()
         if self._keeping is None:
             self._keeping = asyncio.create_task(self._keep(), context=contextvars.Context())
 
@@ -236,6 +254,7 @@ class Releases:
         delay_s = max(self._ttl_s, FIRST_RETRY_S)
         try:
             while self._now != self._kept:
+                await asyncio.sleep(COLLECT_S)
                 now = self._now
                 heard = now.models.items() - self._kept.models.items()
                 models = {name: version for name, version in heard if version}
@@ -247,6 +266,8 @@ class Releases:
                     delay_s = min(LONGEST_RETRY_S, 2 * delay_s)
                 else:
                     self._kept = now
+                    if self._now == now:
+                        self._settled.set()
                 await asyncio.sleep(delay_s)
         finally:
             self._keeping = None
