@@ -60,6 +60,7 @@ class Spool:
         self._folder = folder
         self._name = _UNFIT.sub("-", name)
         self._lock = threading.Lock()  # of the fields: never held while a disk is waited for
+        self._beginning = threading.Lock()  # of a file, and of looking for such
         self._writing = threading.Lock()  # of the current file's length
         self._held: int | None = None
         self._held_name = ""
@@ -79,22 +80,18 @@ class Spool:
         """Find what earlier processes left behind. Raises OSError."""
         if not self._folder.is_dir():
             return
-        with self._lock:
-            known = {segment.path for segment in self._finished}
-            if self._current:
-                known.add(self._current.path)
         left: list[Path] = []
-        for lock in sorted(self._folder.glob(f"*{_LOCK}")):
-            descriptor = os.open(lock, os.O_RDWR)
-            try:
-                # While this is locked nobody begins a file of this name.
-                if lock.stem == self._held_name or _locked(descriptor):
-                    left += self._folder.glob(f"{lock.stem}.*{_SUFFIX}")
-            finally:
-                os.close(descriptor)
+        with self._beginning:
+            for lock in self._folder.glob(f"*{_LOCK}"):
+                descriptor = os.open(lock, os.O_RDWR)
+                try:
+                    # While this is locked nobody begins a file of this name.
+                    if lock.stem == self._held_name or _locked(descriptor):
+                        left += self._folder.glob(f"{lock.stem}.*{_SUFFIX}")
+                finally:
+                    os.close(descriptor)
         for path in sorted(left, key=lambda path: path.suffixes):  # by their time
-            if path not in known:
-                self._adopt(path)
+            self._adopt(path)
 
     def _adopt(self, path: Path) -> None:
         try:
@@ -103,6 +100,9 @@ class Spool:
             return  # somebody else has adopted it too, and was faster
         waiting = sum(isinstance(each, Entry) for each in entries(data))
         with self._lock:
+            ours = [*self._finished, self._current]
+            if any(segment and segment.path == path for segment in ours):
+                return
             self._finished.append(_Segment(path, size=len(data), waiting=waiting))
 
     def append(self, frames: list[bytes]) -> None:
@@ -197,9 +197,13 @@ class Spool:
 
     def _begin(self) -> _Segment:
         """A new file, that no process has had before."""
-        if self._held is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._hold()
+        with self._beginning:
+            if self._held is None:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self._hold()
+            return self._begun()
+
+    def _begun(self) -> _Segment:
         path = self._folder / f"{self._held_name}.{time.time_ns():016x}{_SUFFIX}"
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         self._named = False
