@@ -9,10 +9,14 @@ from pydantic import ValidationError
 
 from services.catalog import BY_NAME
 from services.errors import VisionmeshError
+from services.images.retention import Retention
 from services.images.servicer import ImagesServicer
 from services.images.settings import ImagesSettings
+from services.images.sweeper import Sweeper
 from services.media.objects import Objects
 from services.media.store import ImageStore
+from services.results.results import Results
+from services.serving.diagnostics import Diagnostics
 from services.serving.logs import configure_logging
 from services.serving.server import run, serve
 from visionmesh.images.v1.images_pb2_grpc import add_ImageServiceServicer_to_server
@@ -23,13 +27,21 @@ PROCESS = BY_NAME["images"]
 async def main() -> None:
     settings = ImagesSettings()
     configure_logging(PROCESS.name, settings)
-    store = ImageStore(Objects.open(settings.object_store), concurrency=settings.decode_concurrency)
+    diagnostics = Diagnostics()
+    objects = Objects.open(settings.object_store)
+    results = Results.over(objects, redis_url=settings.redis_url, diagnostics=diagnostics)
+    store = ImageStore(objects, concurrency=settings.decode_concurrency, on_gone=results.forget)
+    sweeper = Sweeper(store, objects, Retention(settings.retention_days))
+    diagnostics.watch("deletions", lambda: sweeper.ailment)
     servicer = ImagesServicer(store, max_uploads=settings.max_uploads)
     try:
+        await sweeper.start()
         register = partial(add_ImageServiceServicer_to_server, servicer)
-        await serve(register, PROCESS.grpc_service or "", settings)
+        await serve(register, PROCESS.grpc_service or "", settings, diagnostics)
     finally:
+        await sweeper.close()
         await store.close()
+        await results.close()
 
 
 if __name__ == "__main__":

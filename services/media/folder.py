@@ -179,6 +179,14 @@ class Folder:
                         found[entry.name] = datetime.fromtimestamp(entry.stat().st_mtime, UTC)
         return found
 
+    def clear_halves(self, path: str, before: datetime) -> int:
+        """Remove the half-written files directly in a folder that are older; how many."""
+        ages = self.ages(path)
+        old = [name for name, written in ages.items() if HALF in name and written < before]
+        for name in old:
+            (self.root / path / name).unlink(missing_ok=True)
+        return len(old)
+
     def delete(self, path: str, *, durable: bool) -> bool:
         """Remove an object; False when there was none."""
         file = self.root / path

@@ -9,17 +9,16 @@ import re
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import unquote, urlsplit
 
 import obstore
-import structlog
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, MemoryStore, from_url
 
 from services import errors
 from services.media.folder import Folder, WouldBlock
+from services.media.translation import TRANSLATED, unavailable
 
 if TYPE_CHECKING:
     # Only in obstore's stubs, not at run time.
@@ -31,11 +30,6 @@ RETRY: Final[RetryConfig] = {"max_retries": 2, "retry_timeout": timedelta(second
 
 _PATH: Final = re.compile(r"(?!\.)[A-Za-z0-9._-]+(/(?!\.)[A-Za-z0-9._-]+)*")
 """Paths that mean the same to every store and every file system."""
-
-_FOREIGN: Final = (BaseError, OSError, ValueError)
-"""All that obstore and the file system raise, by their documentation and by test."""
-
-_log = structlog.get_logger()
 
 
 class Objects:
@@ -68,7 +62,7 @@ class Objects:
                 return cls(MemoryStore())
             return cls(from_url(location, retry_config=RETRY))
         except OSError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
         except (BaseError, ValueError) as error:
             raise errors.InvalidArgument(
                 f"store_url: {location!r} names no object store", field="store_url"
@@ -82,7 +76,7 @@ class Objects:
     async def get(self, path: str) -> bytes | None:
         """An object, or None when there is none. Cheap: what is in memory needs no thread."""
         _check(path)
-        with _TRANSLATED:
+        with TRANSLATED:
             if self._folder is None:
                 return await self._get_remote(path)
             try:
@@ -111,7 +105,7 @@ class Objects:
         empty = list(touch)
         for path in (*objects, *empty):
             _check(path)
-        with _TRANSLATED:
+        with TRANSLATED:
             if self._folder is not None:
                 await asyncio.to_thread(self._folder.write, objects, empty, durable=durable)
                 return
@@ -138,19 +132,19 @@ class Objects:
         _check(path)
         if self._folder is None:
             raise errors.Internal("this store cannot append")
-        with _TRANSLATED:
+        with TRANSLATED:
             return await asyncio.to_thread(self._folder.append, path, data)
 
     async def sync(self, paths: Iterable[str]) -> None:
         """Make names durable that somebody else may have written. Clouds' are already."""
         if self._folder is not None:
-            with _TRANSLATED:
+            with TRANSLATED:
                 await asyncio.to_thread(self._folder.sync, list(paths))
 
     async def size(self, path: str) -> int | None:
         """An object's length in bytes, or None when there is none."""
         _check(path)
-        with _TRANSLATED:
+        with TRANSLATED:
             if self._folder is not None:
                 return await asyncio.to_thread(self._folder.size, path)
             try:
@@ -164,7 +158,7 @@ class Objects:
             _check(path)
         if self._folder is None:
             return await asyncio.gather(*(self.size(path) for path in paths))
-        with _TRANSLATED:
+        with TRANSLATED:
             return await asyncio.to_thread(lambda folder: [*map(folder.size, paths)], self._folder)
 
     async def exists(self, path: str) -> bool:
@@ -174,7 +168,7 @@ class Objects:
     async def delete(self, path: str, *, durable: bool = False) -> None:
         """Remove an object; one that is not there is no error."""
         _check(path)
-        with _TRANSLATED:
+        with TRANSLATED:
             if self._folder is not None:
                 await asyncio.to_thread(self._folder.delete, path, durable=durable)
                 return
@@ -183,10 +177,18 @@ class Objects:
             except FileNotFoundError:
                 return
 
+    async def clear_halves(self, path: str, before: datetime) -> int:
+        """Remove what killed writers left directly in a folder before then; how many objects."""
+        _check(path)
+        if self._folder is None:
+            return 0  # a cloud commits
+        with TRANSLATED:
+            return await asyncio.to_thread(self._folder.clear_halves, path, before)
+
     async def delete_folder(self, path: str) -> bool:
         """Remove every object below `path`; False when there was none."""
         _check(path)
-        with _TRANSLATED:
+        with TRANSLATED:
             if self._folder is not None:
                 return await asyncio.to_thread(self._folder.delete_folder, path)
         found = await self.list(path)
@@ -196,7 +198,7 @@ class Objects:
     async def list(self, prefix: str) -> builtins.list[str]:
         """The paths of all objects below a folder, sorted."""
         _check(prefix)
-        with _TRANSLATED:
+        with TRANSLATED:
             if self._folder is not None:
                 found = await asyncio.to_thread(_collect, self._store, prefix)
             else:
@@ -206,7 +208,7 @@ class Objects:
     async def names(self, path: str) -> builtins.list[str]:
         """The names directly below a folder, half-written objects' and folders' too; sorted."""
         _check(path)
-        with _TRANSLATED:
+        with TRANSLATED:
             if self._folder is not None:
                 return await asyncio.to_thread(self._folder.names, path)
         folders, found = await self._level(path)
@@ -215,7 +217,7 @@ class Objects:
     async def folders(self, path: str) -> builtins.list[str]:
         """The names of the folders directly below a folder, sorted."""
         _check(path)
-        with _TRANSLATED:
+        with TRANSLATED:
             if self._folder is not None:
                 return await asyncio.to_thread(self._folder.folders, path)
         return sorted((await self._level(path))[0])
@@ -226,7 +228,7 @@ class Objects:
         Half-written ones are among them, with a `HALF` in their names.
         """
         _check(path)
-        with _TRANSLATED:
+        with TRANSLATED:
             if self._folder is not None:
                 return await asyncio.to_thread(self._folder.ages, path)
         return (await self._level(path))[1]
@@ -234,7 +236,7 @@ class Objects:
     async def tree(self, path: str) -> dict[str, builtins.list[str]]:
         """The folders directly below a folder and the names in each, empty ones too; sorted."""
         _check(path)
-        with _TRANSLATED:
+        with TRANSLATED:
             if self._folder is not None:
                 return await asyncio.to_thread(self._folder.tree, path)
         found: dict[str, builtins.list[str]] = {}
@@ -246,7 +248,7 @@ class Objects:
 
     async def _level(self, path: str) -> tuple[builtins.list[str], dict[str, datetime]]:
         """One level of a cloud's store: folders' names, and objects' with their ages."""
-        with _TRANSLATED:
+        with TRANSLATED:
             found = await obstore.list_with_delimiter_async(self._store, path)
             return (
                 [prefix.rpartition("/")[2] for prefix in found["common_prefixes"]],
@@ -267,33 +269,6 @@ async def _all(calls: Iterable[Awaitable[Any]]) -> None:
     for outcome in outcomes:
         if isinstance(outcome, BaseException):
             raise outcome
-
-
-class _Translation:
-    """The one place where errors of obstore and of the file system become ours.
-
-    A class, because a generator's context costs as much as the read around which it stands.
-    """
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if isinstance(error, _FOREIGN):
-            raise _unavailable(error) from error
-
-
-_TRANSLATED: Final = _Translation()
-
-
-def _unavailable(error: Exception) -> errors.StoreUnavailable:
-    _log.error("object store failed", kind=type(error).__name__, reason=str(error).split("\n")[0])
-    return errors.StoreUnavailable("the object store cannot be reached")
 
 
 def _check(path: str) -> None:

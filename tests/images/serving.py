@@ -32,20 +32,22 @@ SERVICE: Final = BY_NAME["images"].grpc_service or ""
 
 
 @asynccontextmanager
-async def server_of(store: ImageStore, max_uploads: int = 8) -> AsyncIterator[int]:
+async def server_of(store: ImageStore, max_uploads: int = 8, token: str = "") -> AsyncIterator[int]:
     """The service on a free port, behind the server that every process has."""
     servicer = ImagesServicer(store, max_uploads=max_uploads)
     register = partial(add_ImageServiceServicer_to_server, servicer)
-    async with grpc_server(register, SERVICE) as port:
+    async with grpc_server(register, SERVICE, token=token) as port:
         yield port
 
 
 @asynccontextmanager
-async def client_of(store: ImageStore, max_uploads: int = 8) -> AsyncIterator[MeshClient]:
-    """The typed client of the service."""
+async def client_of(
+    store: ImageStore, max_uploads: int = 8, token: str = ""
+) -> AsyncIterator[MeshClient]:
+    """The typed client of the service, as a process of the mesh when there is a token."""
     async with (
-        server_of(store, max_uploads) as port,
-        MeshClient(f"127.0.0.1:{port}") as client,
+        server_of(store, max_uploads, token) as port,
+        MeshClient(f"127.0.0.1:{port}", token=token) as client,
     ):
         yield client
 
@@ -63,8 +65,10 @@ async def stub_of(store: ImageStore) -> AsyncIterator[ImageServiceAsyncStub]:
 class ImagesProcess:
     """`python -m services.images` on a free port. Never outlives its context."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, **settings: str) -> None:
+        """`settings` are VISIONMESH_* variables, named without that."""
         self._data_dir = data_dir
+        self._settings = {f"VISIONMESH_{name}": value for name, value in settings.items()}
         self.address = ""
 
     async def __aenter__(self) -> ImagesProcess:
@@ -73,6 +77,7 @@ class ImagesProcess:
             "VISIONMESH_DATA_DIR": str(self._data_dir),
             "VISIONMESH_PORT": "0",
             "VISIONMESH_LOG_JSON": "1",
+            **self._settings,
         }
         self.process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "services.images", env=environment, stderr=asyncio.subprocess.PIPE

@@ -92,9 +92,8 @@ async def test_the_same_bytes_are_the_same_image(store: ImageStore):
 
 async def test_a_batch_has_one_outcome_each(store: ImageStore):
     """Up to 128 digests are answered in their order, unknown ones with their own error."""
-    known = [
-        (await store.create(LOCAL, photos.png(8, 8, seed=seed)))[0].digest for seed in range(3)
-    ]
+    photo = [photos.png(8, 8, seed=seed) for seed in range(3)]
+    known = [(await store.create(LOCAL, data))[0].digest for data in photo]
     asked = [known[2], NOBODY, known[0], known[0], *[known[1]] * 124]
     async with client_of(store) as client:
         outcomes = await client.get_images(asked)
@@ -196,7 +195,7 @@ async def test_bad_reads(store: ImageStore, name: str):
 
 async def test_a_broken_store_is_unavailable(tmp_path: Path, store: ImageStore):
     """A disk that fails is UNAVAILABLE, and the client reads no path of it."""
-    (tmp_path / "images").write_bytes(b"in the way")
+    (tmp_path / "owners").write_bytes(b"in the way")
     async with client_of(store) as client:
         for call in (client.create_image(PHOTO), client.get_image(NOBODY)):
             with pytest.raises(errors.StoreUnavailable) as raised:
@@ -263,4 +262,4 @@ async def test_a_client_that_hangs_up_leaves_a_whole_image(objects: Objects):
     gate.open_.set()
     await store.close()
     folder = image_folder(hashlib.sha256(PHOTO).hexdigest())
-    assert await objects.list("images") == [f"{folder}/meta.json", f"{folder}/original"]
+    assert await objects.names(folder) == ["meta.json", "original", "owned.local", "results"]

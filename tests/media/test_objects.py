@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import obstore
@@ -76,8 +77,115 @@ async def test_durable_put_syncs_file_and_every_folder(
     spy = SyncSpy(monkeypatch)
     await objects.put_all({"a/b/one": b"1", "a/b/two": b"2"}, durable=True)
     root = tmp_path / "root"
-    assert sorted(spy.files) == [root / "a/b/one", root / "a/b/two"]
+    # Under the names that they had while they were written: see below.
+    assert [Path(str(file).partition("#")[0]) for file in spy.files] == [
+        root / "a/b/one",
+        root / "a/b/two",
+    ]
     assert spy.folders == [root / "a/b", root / "a", root]
+
+
+async def test_a_name_never_changes_to_what_may_be_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """New content is on the disk before it takes the place of the old, which was."""
+    objects = Objects.open(tmp_path)
+    await objects.put("a", b"old", durable=True)
+    seen: list[bytes] = []
+    SyncSpy(monkeypatch, lambda path: seen.append((tmp_path / "a").read_bytes()))
+    await objects.put("a", b"new", durable=True)
+    assert seen == [b"old", b"new"]
+
+
+async def test_a_full_disk_leaves_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A write that fails half-way leaves what was there, and no half-written file."""
+    objects = Objects.open(tmp_path)
+    await objects.put("a", b"old")
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, data[:2]) and full())
+
+    def full() -> int:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    with pytest.raises(errors.StoreUnavailable):
+        await objects.put("a", b"newer", durable=True)
+    monkeypatch.undo()
+    assert await objects.get("a") == b"old"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+async def test_touching_leaves_what_is_there(objects: Objects):
+    """An object is made empty when it is missing, and else kept."""
+    await objects.put("a/b", b"kept")
+    await objects.put_all({}, touch=["a/b", "a/c"], durable=True)
+    assert await objects.get("a/b") == b"kept"
+    assert await objects.get("a/c") == b""
+
+
+async def test_appends_to_what_is_there(tmp_path: Path):
+    """A folder's object grows by whole writes, and one that is not there is not made."""
+    objects = Objects.open(tmp_path)
+    assert objects.appends
+    assert not await objects.append("a/b", b"1")
+    assert os.listdir(tmp_path) == []
+    await objects.put("a/b", b"")
+    await asyncio.gather(*(objects.append("a/b", bytes([turn]) * 1000) for turn in range(50)))
+    grown = await objects.get("a/b") or b""
+    parts = {grown[start : start + 1000] for start in range(0, len(grown), 1000)}
+    assert parts == {bytes([turn]) * 1000 for turn in range(50)}
+
+
+async def test_a_full_disk_says_that_it_did_not_append(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """An append of which only a part was written is StoreUnavailable."""
+    objects = Objects.open(tmp_path)
+    await objects.put("a", b"")
+    monkeypatch.setattr(os, "write", lambda descriptor, data: 1)
+    with pytest.raises(errors.StoreUnavailable):
+        await objects.append("a", b"data")
+
+
+async def test_clouds_do_not_append():
+    """Where objects cannot grow, it is said so, and trying is a fault of ours."""
+    objects = Objects.open("memory:///")
+    assert not objects.appends
+    with pytest.raises(errors.Internal):
+        await objects.append("a", b"data")
+
+
+async def test_looks_into_folders(objects: Objects):
+    """One level at a time: names, folders, ages; and two levels at once."""
+    before = datetime.now(UTC) - timedelta(seconds=5)
+    await objects.put_all({"a/1/x": b"x", "a/1/y": b"y", "a/2/z": b"z", "a/w": b"w"})
+    assert await objects.names("a") == ["1", "2", "w"]
+    assert await objects.folders("a") == ["1", "2"]
+    assert await objects.tree("a") == {"1": ["x", "y"], "2": ["z"]}
+    ages = await objects.ages("a/1")
+    assert sorted(ages) == ["x", "y"]
+    assert all(before < age <= datetime.now(UTC) for age in ages.values())
+    assert await objects.sizes(["a/1/x", "a/none", "a/w"]) == [1, None, 1]
+
+
+async def test_looks_into_folders_that_are_not_there(objects: Objects):
+    """Where nothing is, nothing is found, and it is no error."""
+    assert await objects.names("a") == []
+    assert await objects.folders("a") == []
+    assert await objects.tree("a") == {}
+    assert await objects.ages("a") == {}
+
+
+async def test_half_written_files_are_seen_and_cleared(tmp_path: Path):
+    """What killed writers left is listed where it matters, and goes when it is old enough."""
+    objects = Objects.open(tmp_path)
+    await objects.put("a/b/c", b"whole")
+    (tmp_path / "a/b/c#12").write_bytes(b"ha")
+    assert await objects.list("a") == ["a/b/c"]
+    assert await objects.tree("a") == {"b": ["c", "c#12"]}
+    now = datetime.now(UTC)
+    assert await objects.clear_halves("a/b", now - timedelta(hours=1)) == 0
+    assert await objects.clear_halves("a/b", now + timedelta(hours=1)) == 1
+    assert os.listdir(tmp_path / "a/b") == ["c"]
 
 
 async def test_put_that_need_not_last_syncs_nothing(
@@ -153,7 +261,8 @@ def _foreign() -> list[type[Exception]]:
 async def test_no_foreign_error_is_unmapped(kind: type[Exception], monkeypatch: pytest.MonkeyPatch):
     """Whatever obstore raises, callers see StoreUnavailable without a word of its text."""
     objects = Objects(MemoryStore())
-    for name in ("get_async", "put_async", "head_async", "delete_async", "list"):
+    called = "get_async put_async head_async delete_async list list_with_delimiter_async"
+    for name in called.split():
         monkeypatch.setattr(obstore, name, _raise(kind("secret at 10.0.0.1")))
     calls: list[Callable[[], object]] = [
         lambda: objects.get("a"),
@@ -162,6 +271,11 @@ async def test_no_foreign_error_is_unmapped(kind: type[Exception], monkeypatch: 
         lambda: objects.delete("a"),
         lambda: objects.delete_folder("a"),
         lambda: objects.list("a"),
+        lambda: objects.sizes(["a"]),
+        lambda: objects.names("a"),
+        lambda: objects.folders("a"),
+        lambda: objects.ages("a"),
+        lambda: objects.tree("a"),
     ]
     for call in calls:
         with pytest.raises(errors.StoreUnavailable) as raised:

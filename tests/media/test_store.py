@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -16,6 +17,7 @@ from services import errors
 from services.media import record as record_module
 from services.media import store as store_module
 from services.media.info import ImageInfo
+from services.media.layout import meta_path, row_path, tombstone_path
 from services.media.objects import Objects
 from services.media.pixels import RENDITION_VERSION
 from services.media.record import ImageRecord
@@ -43,7 +45,7 @@ class SlowObjects(Objects):
     ) -> None:
         self.entered.set()
         await self.go.wait()
-        self.written += objects
+        self.written += [*objects, *touch]
         await super().put_all(objects, touch=touch, durable=durable)
 
 
@@ -84,8 +86,8 @@ async def test_an_image_that_serves_itself_is_stored_once(store: ImageStore, obj
     """No second file for an upright JPEG within 1536 pixels."""
     data = photos.jpeg(320, 240)
     record, _ = await store.create(LOCAL, data)
-    folder = image_folder(record.digest)
-    assert await objects.list(folder) == [f"{folder}/meta.json", f"{folder}/original"]
+    files = ["meta.json", "original", "owned.local", *(["results"] if objects.appends else [])]
+    assert await objects.names(image_folder(record.digest)) == files
     assert await store.rendition(record) == data
 
 
@@ -110,7 +112,9 @@ async def test_uploads_at_once_write_once(store: ImageStore, objects: SlowObject
     outcomes = await asyncio.gather(*uploads)
     assert sorted(created for _, created in outcomes) == [False] * 4 + [True]
     assert len({record for record, _ in outcomes}) == 1
-    assert len(objects.written) == len(set(objects.written)) == 3
+    row = f"owners/local/{hashlib.sha256(data).hexdigest()[:2]}/{hashlib.sha256(data).hexdigest()}"
+    assert len(objects.written) == len(set(objects.written)) == (6 if objects.appends else 5)
+    assert objects.written[-1] == row
 
 
 async def test_two_processes_at_once(tmp_path: Path):
@@ -123,33 +127,42 @@ async def test_two_processes_at_once(tmp_path: Path):
 
 
 async def test_ids_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Blobs and folders are synced before meta.json is written, then it is, and they again."""
+    """All that is shared is synced before the row is written, then it is, each file by itself."""
     store = ImageStore(Objects.open(tmp_path))
     data = photos.jpeg(2000, 1000)
-    folder = tmp_path / image_folder(hashlib.sha256(data).hexdigest())
-    meta = folder / "meta.json"
-    with_meta: list[tuple[Path, bool]] = []
-    spy = SyncSpy(monkeypatch, lambda path: with_meta.append((path, meta.exists())))
-    await store.create(LOCAL, data)
-    above = [folder, folder.parent, tmp_path / "images", tmp_path]
-    assert spy.files == [folder / "original", folder / "rendition", meta]
-    assert spy.folders == above * 2
-    assert with_meta == [
-        *((path, False) for path in [folder / "original", folder / "rendition", *above]),
-        *((path, True) for path in [meta, *above]),
+    digest = hashlib.sha256(data).hexdigest()
+    folder, row = tmp_path / image_folder(digest), tmp_path / row_path("acme", digest)
+    with_row: list[tuple[str, bool]] = []
+    spy = SyncSpy(monkeypatch, lambda path: with_row.append((written_as(path), row.exists())))
+    await store.create("acme", data)
+    shared = [folder, folder.parent, tmp_path / "images", tmp_path]
+    own = [row.parent, row.parent.parent, tmp_path / "owners", tmp_path]
+    files = [folder / "original", folder / "rendition", folder / "meta.json"]
+    assert spy.folders == [*shared, *own]
+    assert with_row == [
+        *((str(path), False) for path in [*files, *shared, row]),
+        *((str(path), True) for path in own),
     ]
 
 
+def written_as(path: Path) -> str:
+    """The name that a file gets once it is written and synced."""
+    return str(path).partition("#")[0]
+
+
 async def test_known_image_is_synced_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Another process may have died between writing and syncing, so a known id is synced too."""
+    """Another process may have died between writing and syncing, so a known id is synced too.
+
+    Its row was written when all else was durable, and has its name since its content was.
+    """
     data = photos.jpeg(320, 240)
     record, _ = await ImageStore(Objects.open(tmp_path)).create(LOCAL, data)
     spy = SyncSpy(monkeypatch)
     _, created = await ImageStore(Objects.open(tmp_path)).create(LOCAL, data)
     assert not created
-    folder = tmp_path / image_folder(record.digest)
-    assert set(spy.files) == {folder / "original", folder / "meta.json"}
-    assert set(spy.folders) == {folder, folder.parent, tmp_path / "images", tmp_path}
+    folder = (tmp_path / row_path(LOCAL, record.digest)).parent
+    assert not spy.files
+    assert set(spy.folders) == {folder, folder.parent, tmp_path / "owners", tmp_path}
 
 
 async def test_no_sync_no_id(folder_store: ImageStore, monkeypatch: pytest.MonkeyPatch):
@@ -222,34 +235,37 @@ async def test_deletion_leaves_nothing(store: ImageStore, objects: SlowObjects):
 
 
 async def test_deletion_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """That meta.json is gone is synced before anything else is removed."""
+    """Tombstone, row, shared record: each is synced before the next step, the bytes go last."""
     store = ImageStore(Objects.open(tmp_path))
     record, _ = await store.create(LOCAL, photos.png(64, 48))
-    folder = tmp_path / image_folder(record.digest)
-    seen: list[list[str]] = []
-    spy = SyncSpy(monkeypatch, lambda path: seen.append(sorted(f.name for f in folder.iterdir())))
+    paths = [
+        tombstone_path(record.digest),
+        row_path(LOCAL, record.digest),
+        meta_path(record.digest),
+    ]
+    files = [
+        *(tmp_path / path for path in paths),
+        tmp_path / image_folder(record.digest) / "original",
+    ]
+    seen: list[tuple[str, list[bool]]] = []
+
+    def look(path: Path) -> None:
+        seen.append((path.name.partition("#")[0], [file.exists() for file in files]))
+
+    SyncSpy(monkeypatch, look)
     await store.delete(LOCAL, record.digest)
-    assert spy.folders == [folder]
-    assert seen == [["original", "rendition"]]
-    assert not folder.exists()
+    digest, digits = record.digest, record.digest[:2]
+    assert seen == [
+        (digest, [False, True, True, True]),  # the tombstone's content
+        ("tombstones", [True, True, True, True]),
+        (tmp_path.name, [True, True, True, True]),
+        (digits, [True, False, True, True]),  # the row
+        (digest, [True, False, False, True]),  # the shared record
+    ]
+    assert not files[-1].parent.exists()
 
 
-async def test_deletion_that_died_is_finished(tmp_path: Path):
-    """After a deletion that lost its process, the image is gone and deleting again sweeps."""
-    store = ImageStore(Objects.open(tmp_path))
-    record, _ = await store.create(LOCAL, photos.png(64, 48))
-    folder = tmp_path / image_folder(record.digest)
-    (folder / "meta.json").unlink()
-    (folder / "original#1").write_bytes(b"half")
-    with pytest.raises(errors.ImageNotFound):
-        await store.get(LOCAL, record.digest)
-    await store.delete(LOCAL, record.digest)
-    assert not folder.exists()
-    with pytest.raises(errors.ImageNotFound):
-        await store.delete(LOCAL, record.digest)
-
-
-WRECKS: dict[str, Callable[[Path], object]] = {
+FOLDER_WRECKS: dict[str, Callable[[Path], object]] = {
     "no meta": lambda folder: (folder / "meta.json").unlink(),
     "empty meta": lambda folder: (folder / "meta.json").write_bytes(b""),
     "half a meta": lambda folder: (folder / "meta.json").write_bytes(b'{"version":1,"dige'),
@@ -260,25 +276,55 @@ WRECKS: dict[str, Callable[[Path], object]] = {
     "half an original": lambda folder: (folder / "original").write_bytes(b"half"),
     "no rendition": lambda folder: (folder / "rendition").unlink(),
     "empty rendition": lambda folder: (folder / "rendition").write_bytes(b""),
+    "no results": lambda folder: (folder / "results").unlink(),
+    "no back-reference": lambda folder: (folder / "owned.local").unlink(),
+    "nothing": shutil.rmtree,
+}
+ROW_WRECKS: dict[str, Callable[[Path], object]] = {
+    "no row": lambda row: row.unlink(),
+    "empty row": lambda row: row.write_bytes(b""),
+    "half a row": lambda row: row.write_bytes(b'{"version":2,"dige'),
+    "another row": lambda row: row.write_bytes(b'{"version":99}'),
 }
 
 
-@pytest.mark.parametrize("wreck", WRECKS)
+@pytest.mark.parametrize("wreck", [*FOLDER_WRECKS, *ROW_WRECKS])
 async def test_the_next_upload_heals(tmp_path: Path, wreck: str):
     """Whatever a crash or a power cut left, uploading the same bytes makes the image whole."""
     data = photos.png(64, 48)
     store = ImageStore(Objects.open(tmp_path))
     before, _ = await store.create(LOCAL, data)
     rendition = await store.rendition(before)
-    WRECKS[wreck](tmp_path / image_folder(before.digest))
-    if "meta" in wreck or "fields" in wreck or "object" in wreck:
+    if wreck in FOLDER_WRECKS:
+        FOLDER_WRECKS[wreck](tmp_path / image_folder(before.digest))
+    else:
+        ROW_WRECKS[wreck](tmp_path / row_path(LOCAL, before.digest))
         with pytest.raises(errors.ImageNotFound):
             await store.get(LOCAL, before.digest)
-    await store.create(LOCAL, data)
+    _, created = await store.create(LOCAL, data)
+    assert created is (wreck in ROW_WRECKS)
     record = await store.get(LOCAL, before.digest)
-    assert replace(record, created_at=before.created_at) == before
+    same = {
+        "renewed_at": before.renewed_at,
+        **({"created_at": before.created_at} if created else {}),
+    }
+    assert replace(record, **same) == before
     assert await store.original(record) == data
     assert await store.rendition(record) == rendition
+    assert await store.exists(record.digest)
+    names = ["meta.json", "original", "owned.local", "rendition", "results"]
+    assert await store._objects.names(image_folder(record.digest)) == names
+
+
+async def test_a_row_that_cannot_be_read_can_be_deleted(tmp_path: Path):
+    """What only a healing upload could bring back can also be given up, with all that is there."""
+    objects = Objects.open(tmp_path)
+    store = ImageStore(objects)
+    record, _ = await store.create(LOCAL, photos.png(64, 48))
+    await objects.put(row_path(LOCAL, record.digest), b"garbage")
+    await store.delete(LOCAL, record.digest)
+    assert await objects.list("images") == []
+    assert await objects.list("owners") == []
 
 
 @pytest.mark.parametrize("version", [1, "0123456789abcdef"], ids=["number", "hash"])
@@ -298,6 +344,16 @@ async def test_renditions_of_another_recipe_are_made_anew(
     assert not created
     assert record.rendition_version == RENDITION_VERSION
     assert await store.rendition(record) == fresh
+
+
+async def test_another_recipe_of_another_tenant_is_not_taken_for_ours(
+    store: ImageStore, monkeypatch: pytest.MonkeyPatch
+):
+    """A rendition that another release wrote meanwhile, for somebody else, is made anew."""
+    record, _ = await store.create("acme", photos.png(64, 48))
+    made = await store.rendition(record)
+    await store._objects.put(f"{image_folder(record.digest)}/rendition", b"by another recipe")
+    assert await store.rendition(await store.get("acme", record.digest)) == made
 
 
 async def test_bytes_are_rendered_without_being_stored(store: ImageStore, objects: SlowObjects):
