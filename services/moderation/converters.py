@@ -82,6 +82,7 @@ def verdict_to_proto(verdict: Verdict) -> moderation_pb2.Verdict:
         model_versions=verdict.model_versions,
         model_errors={name: to_status(error) for name, error in verdict.model_errors.items()},
         unknown_codes=verdict.unknown,
+        release=verdict.release,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import structlog
 
@@ -13,12 +14,16 @@ from services.moderation.batch import each
 from services.moderation.outcome import image_error
 from services.moderation.stored import StoredReplies
 from services.moderation.types import Answer, Reply
-from services.moderation.versions import ModelVersions
+from services.releases.release import Release
+from services.releases.releases import Releases
 from services.serving.inline import check_digest
 from visionmesh.common.v1.image_pb2 import ImageRef
 
 Replies = Mapping[str, Reply]
 """What was said about one image, by model."""
+
+_SAID: Final = (Answer, errors.InvalidArgument)
+"""What a stored reply is when a model made it; everything else is why there is none."""
 
 _log = structlog.get_logger()
 
@@ -30,24 +35,32 @@ class Fallback:
     time when it is given up.
     """
 
-    def __init__(self, stored: StoredReplies, versions: ModelVersions) -> None:
+    def __init__(self, stored: StoredReplies, releases: Releases) -> None:
         self._stored = stored
-        self._versions = versions
+        self._releases = releases
 
     async def complete(
-        self, refs: Sequence[ImageRef], replies: Sequence[Replies]
+        self,
+        refs: Sequence[ImageRef],
+        replies: Sequence[Replies],
+        release: Release | None = None,
     ) -> list[Replies | VisionmeshError]:
         """The replies about each image, with stored ones for those that failed.
 
+        Those of a release's versions when one is given, else of the last known ones.
         In place of replies it is the image's own error when the image turns out not to be there, or
         not to be the one that its digest names. Where the store fails, or the current deadline
         comes first, the replies stay as they are.
         """
         incomplete = [index for index, of_image in enumerate(replies) if _is_incomplete(of_image)]
-        found = await each(incomplete, lambda index: self._complete(refs[index], replies[index]))
+        found = await each(
+            incomplete, lambda index: self._complete(refs[index], replies[index], release)
+        )
         return [found.get(index, of_image) for index, of_image in enumerate(replies)]
 
-    async def _complete(self, ref: ImageRef, replies: Replies) -> Replies | VisionmeshError:
+    async def _complete(
+        self, ref: ImageRef, replies: Replies, release: Release | None
+    ) -> Replies | VisionmeshError:
         try:
             if data := ref.data:  # perhaps no model came to check them
                 await check_digest(ref.digest, data)
@@ -60,7 +73,9 @@ class Fallback:
             _log.warning("image is not looked up", digest=ref.digest, error=error.message)
             return replies
         versions = {
-            name: version for name in _failed(replies) if (version := self._versions.last(name))
+            name: version
+            for name in _failed(replies)
+            if (version := release.models.get(name, "") if release else self._releases.last(name))
         }
         stored = await asyncio.gather(
             *(
@@ -69,7 +84,8 @@ class Fallback:
             )
         )
         found = zip(versions, stored, strict=True)
-        return {**replies, **{name: reply for name, reply in found if isinstance(reply, Answer)}}
+        said = {name: reply for name, reply in found if isinstance(reply, _SAID)}
+        return {**replies, **said}
 
 
 def _is_incomplete(replies: Replies) -> bool:

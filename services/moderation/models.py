@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from google.protobuf.message import DecodeError, Message
 
@@ -13,9 +13,17 @@ from services.moderation.policy import Vocabulary
 from visionmesh.common.v1.image_pb2 import ImageRef
 from visionmesh.nsfw.v1.nsfw_pb2 import NsfwResult
 
-Ask = Callable[[MeshClient, Sequence[ImageRef]], Awaitable[Sequence[Any]]]
-"""One call about many images. Every model service's outcome message has the fields `digest`,
-`model_version`, `image_size`, and either `result` or `error`."""
+
+class Ask(Protocol):
+    """One call about many images.
+
+    With a `model_version` the results are that version's. Every model service's outcome message has
+    the fields `digest`, `model_version`, `image_size`, and either `result` or `error`.
+    """
+
+    async def __call__(
+        self, mesh: MeshClient, images: Sequence[ImageRef], /, *, model_version: str = ""
+    ) -> Sequence[Any]: ...
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,10 @@ class ModelSource:
             raise ValueError(str(error)) from error
         self.check(result)
         return result
+
+    def check_stored(self, data: bytes) -> None:
+        """Raises ValueError for what `decode` would not read."""
+        self.decode(data)
 
 
 def _probability(result: NsfwResult) -> None:

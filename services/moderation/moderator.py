@@ -20,7 +20,8 @@ from services.moderation.models import ModelSource
 from services.moderation.outcome import outcome_of
 from services.moderation.policy import Policy
 from services.moderation.types import Answer, Outcome, Reply
-from services.moderation.versions import ModelVersions
+from services.releases.release import Release
+from services.releases.releases import Releases
 from services.serving.inline import check_inline_bytes
 from visionmesh.common.v1.image_pb2 import ImageRef
 
@@ -34,31 +35,35 @@ class Moderator:
         self,
         mesh: MeshClient,
         models: Mapping[str, ModelSource],
-        versions: ModelVersions,
+        releases: Releases,
         fallback: Fallback,
     ) -> None:
-        """`versions` learns from the models' answers; `fallback` fills in for those that failed."""
+        """`releases` learns from the models' answers; `fallback` fills in for those that failed."""
         self._mesh = mesh
         self._models = models
-        self._versions = versions
+        self._releases = releases
         self._fallback = fallback
 
-    async def moderate(self, refs: Sequence[ImageRef], policy: Policy) -> list[Outcome]:
+    async def moderate(
+        self, refs: Sequence[ImageRef], policy: Policy, release: Release | None = None
+    ) -> list[Outcome]:
         """One outcome a reference, in order, before the current deadline.
 
+        With a release, its versions are asked for: a model that is on another one by now answers
+        with what is stored, and what is not stored is missing.
         The mesh client ends each call a little before the deadline, so that a model that hangs
         leaves the time to look for what is stored. Raises ImageTooLarge when the call carries more
         than `MAX_INLINE_BYTES` inline.
         """
         check_inline_bytes(refs)
         by_model = await asyncio.gather(
-            *(self._ask(self._models[name], refs) for name in policy.models)
+            *(self._ask(self._models[name], refs, release) for name in policy.models)
         )
         replies = [
             dict(zip(policy.models, of_image, strict=True))
             for of_image in zip(*by_model, strict=True)
         ]
-        completed = await self._fallback.complete(refs, replies)
+        completed = await self._fallback.complete(refs, replies, release)
         return [
             Outcome(ref.digest, found)
             if isinstance(found, VisionmeshError)
@@ -66,10 +71,15 @@ class Moderator:
             for ref, found in zip(refs, completed, strict=True)
         ]
 
-    async def _ask(self, source: ModelSource, refs: Sequence[ImageRef]) -> list[Reply]:
+    async def _ask(
+        self, source: ModelSource, refs: Sequence[ImageRef], release: Release | None
+    ) -> list[Reply]:
         """One reply a reference; a model that fails as a whole fails for every image alike."""
+        version = release.models.get(source.name, "") if release else ""
+        if release and not version:
+            return [errors.ResultNotFound(f"the release knows no {source.name!r}")] * len(refs)
         try:
-            outcomes = await source.ask(self._mesh, refs)
+            outcomes = await source.ask(self._mesh, refs, model_version=version)
         except VisionmeshError as error:
             _log.warning("model did not answer", model=source.name, error=error.message)
             return [_of_the_model(error)] * len(refs)
@@ -80,6 +90,8 @@ class Moderator:
             reply_from_proto(source, ref.digest, outcome)
             for ref, outcome in zip(refs, outcomes, strict=True)
         ]
+        if version:
+            return [_of_version(version, source, reply) for reply in replies]
         self._learn(source, replies)
         return replies
 
@@ -87,7 +99,14 @@ class Moderator:
         """Remember which version it is that answers now, for the time when it does not."""
         for reply in replies:
             if isinstance(reply, Answer) and reply.version:
-                self._versions.learn(source.name, reply.version)
+                self._releases.learn(source.name, reply.version)
+
+
+def _of_version(version: str, source: ModelSource, reply: Reply) -> Reply:
+    """A pinned reply, unless it is another version's after all."""
+    if isinstance(reply, Answer) and reply.version != version:
+        return broken_promise(source, f"answered as {reply.version}, not as {version}")
+    return reply
 
 
 def _of_the_model(error: VisionmeshError) -> VisionmeshError:

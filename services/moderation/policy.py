@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -60,7 +60,7 @@ class Rule:
 class Policy:
     """A checked policy.
 
-    `version` is a hash of all that shapes its verdicts, 16 hexadecimal digits.
+    `version` is a hash of all that shapes its verdicts, 16 hexadecimal digits; `text` is the file.
     """
 
     name: str
@@ -68,6 +68,7 @@ class Policy:
     description: str
     rules: tuple[Rule, ...]
     language: Language
+    text: bytes = field(repr=False)
 
     @property
     def codes(self) -> tuple[str, ...]:
@@ -104,7 +105,7 @@ def parse_policy(text: bytes, name: str, vocabulary: Vocabulary, *, file: str = 
         if any(rule.code == earlier.code for earlier in rules):
             raise source.invalid(("rules", index, "code"), f"the code {rule.code!r} is there twice")
         rules.append(_rule(rule, ("rules", index), language, vocabulary, source))
-    return Policy(name, version_of(written), written.description, tuple(rules), language)
+    return Policy(name, version_of(written), written.description, tuple(rules), language, text)
 
 
 def version_of(written: PolicyDocument) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from services import errors
 from services.errors import VisionmeshError
@@ -12,28 +12,42 @@ from services.moderation.outcome import outcome_of
 from services.moderation.policy import Policy
 from services.moderation.stored import StoredReplies
 from services.moderation.types import Outcome, Reply, Size
-from services.moderation.versions import ModelVersions
+from services.releases.release import Release
+from services.releases.releases import Releases
 
 Version = str | VisionmeshError
 
 
 class Recall:
-    """Verdicts from the results of the models' current versions. What is not stored is missing."""
+    """Verdicts from the results of one version of each model. What is not stored is missing."""
 
-    def __init__(self, stored: StoredReplies, versions: ModelVersions) -> None:
+    def __init__(self, stored: StoredReplies, releases: Releases) -> None:
         self._stored = stored
-        self._versions = versions
+        self._releases = releases
 
-    async def evaluate(self, digests: Sequence[str], policy: Policy) -> list[Outcome]:
-        """One outcome a digest, in order; at the deadline those that are finished."""
-        found = await asyncio.gather(*(self._version(name) for name in policy.models))
-        versions = dict(zip(policy.models, found, strict=True))
+    async def evaluate(
+        self,
+        digests: Sequence[str],
+        policy: Policy,
+        release: Release | None = None,
+        without: Collection[str] = (),
+    ) -> list[Outcome]:
+        """One outcome a digest, in order; at the deadline those that are finished.
+
+        By a release's versions when one is given, else by the current ones. The models in `without`
+        gave no answer.
+        """
+        models = [name for name in policy.models if name not in without]
+        found = await asyncio.gather(*(self._version(name, release) for name in models))
+        versions = dict(zip(models, found, strict=True))
         outcomes = await each(digests, lambda digest: self._outcome(digest, policy, versions))
         return [outcomes.get(digest) or _unfinished(digest) for digest in digests]
 
-    async def _version(self, model: str) -> Version:
+    async def _version(self, model: str, release: Release | None) -> Version:
+        if release:
+            return release.models.get(model, "")
         try:
-            return await self._versions.current(model)
+            return await self._releases.version(model)
         except VisionmeshError as error:
             return error
 

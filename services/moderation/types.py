@@ -83,7 +83,8 @@ class Verdict:
 
     `reasons` are the rules that hold, most severe first, then in the policy's order; `unknown` the
     codes of those that could not be decided, in the policy's order; `missing` the models that the
-    policy reads and that gave no answer, sorted.
+    policy reads and that gave no answer, sorted. `release` names what the whole mesh was when it
+    was given.
     """
 
     decision: Decision
@@ -95,6 +96,7 @@ class Verdict:
     model_versions: Mapping[str, str] = field(default_factory=dict)
     model_errors: Mapping[str, VisionmeshError] = field(default_factory=dict)
     failures: tuple[RuleFailure, ...] = ()
+    release: str = ""
 
 
 @dataclass(frozen=True, slots=True)
