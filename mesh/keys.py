@@ -75,7 +75,7 @@ class KeyFile:
         """Keep other writers out, also those of other processes. Raises MeshError."""
         lock = self._path.with_suffix(".lock")
         try:
-            lock.parent.mkdir(parents=True, exist_ok=True)
+            lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise MeshError(f"{lock}: {error.strerror}") from None

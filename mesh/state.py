@@ -71,12 +71,20 @@ class DataDir:
         self.run_file = self.root / "run.json"
         self.lock_file = self.root / "lock"
 
+    def make(self) -> None:
+        """Make the directory, closed to other users: images and verdicts are nobody else's.
+
+        Raises OSError.
+        """
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Make the directory and hold it against other meshes. Raises DataDirInUse, MeshError."""
         try:
-            for folder in (self.root, self.endpoints, self.access, self.logs):
-                folder.mkdir(parents=True, exist_ok=True)
+            self.make()
+            for folder in (self.endpoints, self.access, self.logs):
+                folder.mkdir(exist_ok=True)
             descriptor = os.open(self.lock_file, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise MeshError(f"--data {self.root}: {error.strerror}") from None

@@ -3,90 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import os
 import re
 import signal
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 import pytest
-from PIL import Image
 
 from mesh.launcher import running_mesh
 from mesh.ports import free_block
-from mesh.state import DataDir, RunningProcess
+from mesh.state import DataDir
 from services.catalog import BY_NAME, PROCESSES
+from tests.cli.running import COMMAND, Up, command, jpeg, up
 from tests.cli.toys import PATIENCE_S, alive, until
-
-COMMAND = (sys.executable, "-c", "from mesh.cli import app; app()")
-
-
-@dataclass
-class Up:
-    """A `visionmesh up` and where it runs."""
-
-    process: subprocess.Popen[str]
-    port: int
-    data: DataDir
-    pids: list[int] = field(default_factory=list)
-
-    def running(self) -> dict[str, RunningProcess]:
-        run = self.data.running()
-        assert run is not None
-        return {f"{each.name}.{each.replica}": each for each in run.processes}
-
-    def pid(self, name: str) -> int:
-        pid = self.running()[name].pid
-        assert pid is not None
-        return pid
-
-
-def jpeg(colour: str = "green") -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", (320, 240), colour).save(out, "JPEG")
-    return out.getvalue()
-
-
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, check=False, timeout=120
-    )
-
-
-@contextmanager
-def up(directory: Path, *arguments: str) -> Iterator[Up]:
-    """A mesh that has said it is ready; on leaving it is stopped, and nothing is left."""
-    directory.mkdir(exist_ok=True)
-    port = free_block()
-    with (directory / "err").open("w") as log:
-        process = subprocess.Popen(
-            [*COMMAND, "up", "--port", str(port), "--data", "data", *arguments],
-            cwd=directory,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == f"ready http://127.0.0.1:{port}\n", (
-            directory / "err"
-        ).read_text()
-        mesh = Up(process, port, DataDir(directory / "data"))
-        mesh.pids = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
-        yield mesh
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
-    assert not any(map(alive, mesh.pids))
 
 
 @pytest.fixture(scope="module")
@@ -119,8 +55,9 @@ def test_everything_is_below_the_data_directory(mesh):
     """What a mesh writes is in its data directory, and nowhere else in the current one."""
     assert {path.name for path in mesh.data.root.parent.iterdir()} == {"data", "err"}
     assert {path.name for path in mesh.data.root.iterdir()} >= {
-        *("endpoints", "logs", "cache", "envoy.yaml", "run.json", "lock")
+        *("access", "endpoints", "logs", "envoy.yaml", "run.json", "lock", "token")
     }
+    assert mesh.data.root.stat().st_mode & 0o077 == 0
 
 
 def test_listens_on_loopback_only(mesh):
@@ -303,3 +240,12 @@ def test_a_weight_file_that_is_missing_stops_the_start(tmp_path):
         for process in psutil.process_iter(["environ"])
         if (process.info["environ"] or {}).get("VISIONMESH_DATA_DIR") == str(tmp_path / "data")
     ]
+
+
+async def test_one_replica_that_differs(tmp_path):
+    """A replica with variables of its own serves another version, and `status` shows both."""
+    other = {("nsfw", 1): {"VISIONMESH_DECODE_MIN_SIDE": "433"}}
+    async with running_mesh(tmp_path, replicas={"nsfw": 2}, replica_env=other):
+        found = await asyncio.to_thread(command, "status", "--json", "--data", str(tmp_path))
+    rows = [row for row in json.loads(found.stdout)["processes"] if row["process"] == "nsfw"]
+    assert len({row["version"] for row in rows}) == 2
