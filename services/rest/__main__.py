@@ -6,6 +6,7 @@ import sys
 
 from pydantic import ValidationError
 
+from services.errors import VisionmeshError
 from services.rest.server import serve
 from services.rest.settings import RestSettings
 from services.serving.logs import configure_logging
@@ -21,6 +22,6 @@ async def main() -> None:
 if __name__ == "__main__":
     try:
         run(main())
-    except (OSError, ValidationError) as error:
+    except (OSError, ValidationError, VisionmeshError) as error:
         # What is wrong outside of the program, a person can put right: no traceback.
         sys.exit(f"rest: {' '.join(str(error).split())}")

@@ -2,34 +2,52 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
 from aiohttp import web
 
 from services.client.mesh import MeshClient
+from services.media.objects import Objects
+from services.media.store import ImageStore
+from services.releases.releases import Releases
 from services.rest import document
 from services.rest.answers import Kind
 from services.rest.bodies import BodyReader, leave_expectation
 from services.rest.fields import Selector
+from services.rest.handlers.audit import AuditHandlers
 from services.rest.handlers.docs import DocsHandlers
 from services.rest.handlers.images import ImageHandlers
 from services.rest.handlers.models import ModelHandlers
 from services.rest.handlers.moderation import ModerationHandlers
 from services.rest.handlers.nsfw import NsfwHandlers
+from services.rest.handlers.releases import ReleaseHandlers
 from services.rest.handlers.service import ServiceHandlers
 from services.rest.middleware import around
 from services.rest.settings import RestSettings
+from services.rest.stored import Stored
 from services.rest.uploads import Uploads
-from services.rest.versions import Versions
+from services.results.results import Results
+from services.serving.tenancy import Trust
 
-SCHEMAS: Final = ("Image", "ImageNsfw", "ImageModeration", "Model", "ModelList", "PolicyList")
+SCHEMAS: Final = (
+    "Image",
+    "ImageNsfw",
+    "ImageModeration",
+    "Model",
+    "ModelList",
+    "PolicyList",
+    "Release",
+    "AuditPage",
+)
 """The answers that `fields` selects from, by their schemas in the document."""
 
 
-def create_app(settings: RestSettings, mesh: MeshClient) -> web.Application:
-    """The application. It uses `mesh` and does not close it."""
+def create_app(settings: RestSettings, mesh: MeshClient, objects: Objects) -> web.Application:
+    """The application. It uses `mesh` and does not close it.
+
+    Of `objects` it reads whose an image is and what is stored of it; it writes releases.
+    """
     contract = document.load()
     version = document.representation_version()
     kinds = {
@@ -37,16 +55,24 @@ def create_app(settings: RestSettings, mesh: MeshClient) -> web.Application:
     }
     bodies = BodyReader(settings.upload_budget_bytes, settings.body_timeout_s)
     uploads = Uploads(mesh)
-    versions = Versions(mesh, settings.versions_ttl_s)
+    releases = Releases(objects, mesh, ttl_s=settings.versions_ttl_s)
+    # Read only where a model is lost: nothing is kept in this process.
+    results = Results.over(objects, redis_url=settings.redis_url, memory_bytes=0)
+    store = ImageStore(objects)
+    stored = Stored(store, results)
 
     images = ImageHandlers(mesh, bodies, uploads, kinds["Image"])
-    nsfw = NsfwHandlers(mesh, versions, kinds["ImageNsfw"])
-    moderation = ModerationHandlers(mesh, bodies, uploads, versions, kinds["ImageModeration"])
-    models = ModelHandlers(versions, kinds["Model"], kinds["ModelList"], kinds["PolicyList"])
+    nsfw = NsfwHandlers(mesh, releases, stored, kinds["ImageNsfw"])
+    moderation = ModerationHandlers(
+        mesh, bodies, uploads, releases, stored, kinds["ImageModeration"]
+    )
+    models = ModelHandlers(releases, kinds["Model"], kinds["ModelList"], kinds["PolicyList"])
+    named = ReleaseHandlers(releases, kinds["Release"])
+    audit = AuditHandlers(mesh, kinds["AuditPage"])
     service = ServiceHandlers(mesh, contract)
     docs = DocsHandlers(settings.viewer_dir)
 
-    app = web.Application(middlewares=[around])
+    app = web.Application(middlewares=[around(Trust(settings.token))])
     image = "/v1/images/{id}"
     app.add_routes(
         [
@@ -60,6 +86,9 @@ def create_app(settings: RestSettings, mesh: MeshClient) -> web.Application:
             web.get("/v1/models", models.list_models),
             web.get("/v1/models/{model}", models.get),
             web.get("/v1/policies", models.list_policies),
+            web.get("/v1/releases/current", named.current),
+            web.get("/v1/releases/{release}", named.get),
+            web.get("/v1/audit", audit.list),
             web.get("/openapi.json", service.document),
             web.get("/docs", docs.get),
             web.get("/docs/{file}", docs.get),
@@ -69,12 +98,12 @@ def create_app(settings: RestSettings, mesh: MeshClient) -> web.Application:
     )
 
     async def collaborators(_app: web.Application) -> AsyncIterator[None]:
-        learning = asyncio.create_task(versions.learn())
+        await releases.start()
         yield
-        learning.cancel()
-        await asyncio.wait([learning])
         await uploads.close()
-        await versions.close()
+        await releases.close()
+        await results.close()
+        await store.close()
 
     app.cleanup_ctx.append(collaborators)
     return app

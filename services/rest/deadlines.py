@@ -53,6 +53,15 @@ async def time_limit(request: web.Request, spent_s: float = 0.0) -> AsyncIterato
             async with asyncio.timeout(left_s):
                 yield
         except TimeoutError as error:
-            raise DeadlineExceeded(
-                "no answer within the deadline", limit=f"{seconds * 1000:g} ms"
-            ) from error
+            raise _late(seconds) from error
+        except DeadlineExceeded as error:
+            # Somebody below was late: by the client's time, if no more is left of it than what
+            # each hop keeps for itself.
+            left_s = deadline.remaining_s() or 0.0
+            if error.limit or left_s > deadline.reserve_s(seconds):
+                raise
+            raise _late(seconds) from error
+
+
+def _late(seconds: float) -> DeadlineExceeded:
+    return DeadlineExceeded("no answer within the deadline", limit=f"{seconds * 1000:g} ms")

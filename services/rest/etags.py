@@ -18,9 +18,14 @@ def etag(*parts: str) -> str:
     return f'"{blake2b(chr(0).join(parts).encode(), digest_size=16).hexdigest()}"'
 
 
-def matches(if_none_match: str, tag: str) -> bool:
-    """Whether an If-None-Match header names `tag` or is `*`.
+def names(if_none_match: str, tag: str) -> bool:
+    """Whether an If-None-Match header names `tag`.
 
     Compared weakly, as the RFC says for this header: Envoy weakens the tags of what it compresses.
     """
-    return if_none_match.strip() == "*" or tag in _TAG.findall(if_none_match)
+    return tag in _TAG.findall(if_none_match)
+
+
+def matches(if_none_match: str, tag: str) -> bool:
+    """Whether an If-None-Match header names `tag`, or is `*`, which every answer meets."""
+    return if_none_match.strip() == "*" or names(if_none_match, tag)

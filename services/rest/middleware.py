@@ -1,35 +1,58 @@
-"""What happens around every request: its trace, and what becomes of what goes wrong."""
+"""What happens around every request: its trace, its tenant, and what becomes of what goes wrong."""
 
 from __future__ import annotations
 
+from typing import Final
+
 import structlog
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 
 from services.errors import VisionmeshError
 from services.rest import problems
-from services.serving import tracing
+from services.serving import tenancy, tracing
+
+OWNED: Final = "/v1/"
+"""Below this everything is somebody's; the rest is about the facade itself, and for nobody."""
 
 _log = structlog.get_logger()
 
 
-@web.middleware
-async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Adopt the trace, run the handler, answer its errors as problems, name the trace."""
-    tracing.adopt(request.headers.get(tracing.HEADER))
-    try:
-        response = await handler(request)
-    except VisionmeshError as error:
-        response = problems.from_error(error)
-    except problems.HttpError as error:
-        response = problems.from_http_error(error)
-    except web.HTTPException as error:
-        response = problems.from_aiohttp(error, request.path)
-    except Exception:
-        _log.exception("unexpected error", method=request.method, path=request.path)
-        response = problems.internal()
-    headers = response.headers
-    headers["x-trace-id"] = tracing.trace_id()
-    headers["X-Content-Type-Options"] = "nosniff"
-    headers[hdrs.SERVER] = "visionmesh"  # and not which versions of what it runs on
-    return response
+def around(trust: tenancy.Trust) -> Middleware:
+    """Adopt trace and tenant, run the handler, answer its errors as problems, name the trace."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        tracing.adopt(request.headers.get(tracing.HEADER))
+        try:
+            _adopt_tenant(request, trust)
+            response = await handler(request)
+        except VisionmeshError as error:
+            response = problems.from_error(error)
+        except problems.HttpError as error:
+            response = problems.from_http_error(error)
+        except web.HTTPException as error:
+            response = problems.from_aiohttp(error, request.path)
+        except Exception:
+            _log.exception("unexpected error", method=request.method, path=request.path)
+            response = problems.internal()
+        headers = response.headers
+        headers["x-trace-id"] = tracing.trace_id()
+        headers["X-Content-Type-Options"] = "nosniff"
+        headers[hdrs.SERVER] = "visionmesh"  # and not which versions of what it runs on
+        return response
+
+    return middleware
+
+
+def _adopt_tenant(request: web.Request, trust: tenancy.Trust) -> None:
+    """Act for whom Envoy says that the request is. Raises Unauthenticated.
+
+    Always, because the requests of one connection share a context: nobody is left of the last one.
+    """
+    tenancy.act_for("")
+    if not request.path.startswith(OWNED):
+        return
+    headers = request.headers
+    trust.adopt(headers.get(tenancy.TOKEN_HEADER), headers.get(tenancy.TENANT_HEADER))
+    tenancy.tenant()

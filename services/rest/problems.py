@@ -59,7 +59,15 @@ KINDS: Final[Mapping[type[VisionmeshError], Kind]] = {
 }
 """HTTP status and title of each error; one without a row has its nearest ancestor's."""
 
-_FIELDS: Final[Mapping[str, str]] = {"data": "body", "images.data": "body", "digest": "id"}
+CHALLENGE: Final = "Bearer"
+"""How a client that has shown no key may show one (RFC 6750); `X-API-Key` has no scheme."""
+
+_FIELDS: Final[Mapping[str, str]] = {
+    "data": "body",
+    "images.data": "body",
+    "digest": "id",
+    "page_token": "cursor",
+}
 """What the caller wrote where the gRPC contract has another name for it."""
 
 
@@ -96,6 +104,8 @@ def from_error(error: VisionmeshError) -> web.Response:
     headers = {}
     if kind.status is HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = str(RETRY_AFTER_S)
+    if kind.status is HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = CHALLENGE
     field, detail = error.field, error.message
     if here := _FIELDS.get(field):
         field, detail = here, detail.replace(f"{field}: ", f"{here}: ", 1)

@@ -9,15 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from services.errors import InvalidArgument
+from services.releases.releases import DEFAULT_POLICY
 
 MAX_PARAMETERS: Final = 32
 """Parameters in one query string, so that parsing it stays cheap."""
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _POLICY: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+_NUMBER: Final = re.compile(r"[0-9]{1,9}")
+_RELEASE: Final = re.compile(r"[0-9a-f]{16}")
 
 
 def parse(raw: str, *known: str) -> dict[str, str]:
@@ -39,12 +42,22 @@ def parse(raw: str, *known: str) -> dict[str, str]:
     return found
 
 
-def image_id(raw: str) -> str:
-    """An image id as it stands in a path. Raises InvalidArgument."""
+def canonical_url(path: str, parameters: Mapping[str, str]) -> str:
+    """The one way to write a URL: sorted as Envoy sorts for its cache, without what is default."""
+    written = sorted(
+        f"{name}={quote(value, safe='(),/')}"
+        for name, value in parameters.items()
+        if (name, value) != ("policy", DEFAULT_POLICY)
+    )
+    return f"{path}?{'&'.join(written)}" if written else path
+
+
+def image_id(raw: str, field: str = "id") -> str:
+    """An image id as it stands in a path or in the parameter `field`. Raises InvalidArgument."""
     if not _DIGEST.fullmatch(raw):
         raise InvalidArgument(
             "an image id is the SHA-256 of the image's bytes in lower-case hexadecimal",
-            field="id",
+            field=field,
             limit="64 hexadecimal digits",
         )
     return raw
@@ -60,6 +73,27 @@ def policy_name(parameters: Mapping[str, str]) -> str:
             limit="64 characters",
         )
     return name
+
+
+def release_name(raw: str) -> str:
+    """A release's name as a caller writes it. Raises InvalidArgument."""
+    if not _RELEASE.fullmatch(raw):
+        raise InvalidArgument(
+            "a release's name is lower-case hexadecimal",
+            field="release",
+            limit="16 hexadecimal digits",
+        )
+    return raw
+
+
+def whole_number(parameters: Mapping[str, str], name: str, most: int) -> int:
+    """A parameter from 1 to `most`; 0 when it is not given. Raises InvalidArgument."""
+    raw = parameters.get(name)
+    if raw is None:
+        return 0
+    if _NUMBER.fullmatch(raw) and 0 < int(raw) <= most:
+        return int(raw)
+    raise InvalidArgument(f"{name} is a whole number from 1 to {most}", field=name, limit=str(most))
 
 
 def _pairs(raw: str) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp.log import access_logger
 
 from services.client.mesh import MeshClient
+from services.media.objects import Objects
 from services.rest.app import create_app
 from services.rest.settings import RestSettings
 
@@ -30,13 +31,15 @@ _log = structlog.get_logger()
 
 
 @asynccontextmanager
-async def rest_server(settings: RestSettings, mesh: MeshClient) -> AsyncIterator[int]:
+async def rest_server(
+    settings: RestSettings, mesh: MeshClient, objects: Objects
+) -> AsyncIterator[int]:
     """Start the facade and yield its port; on leaving, drain it for up to `GRACE_S` seconds.
 
     Port 0 takes any free one. Raises OSError when the port is taken.
     """
     runner = web.AppRunner(
-        create_app(settings, mesh),
+        create_app(settings, mesh, objects),
         # A client that hangs up ends the work on its request.
         handler_cancellation=True,
         auto_decompress=False,
@@ -55,12 +58,19 @@ async def rest_server(settings: RestSettings, mesh: MeshClient) -> AsyncIterator
 
 
 async def serve(settings: RestSettings) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what is in flight."""
+    """Serve until SIGTERM or SIGINT, then finish what is in flight.
+
+    Raises OSError when the port is taken, VisionmeshError when the object store cannot be opened.
+    """
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stopped.set)
-    async with MeshClient(settings.mesh_address) as mesh, rest_server(settings, mesh) as port:
+    objects = Objects.open(settings.object_store)
+    async with (
+        MeshClient(settings.mesh_address, token=settings.token) as mesh,
+        rest_server(settings, mesh, objects) as port,
+    ):
         # What is there now stays: the collector need not look at it again with every request.
         gc.collect()
         gc.freeze()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from services.errors import VisionmeshError
+from services.releases.release import Release
 from services.serving import status
 from visionmesh.common.v1.image_pb2 import ImageSize
 from visionmesh.common.v1.model_pb2 import Model
@@ -45,10 +47,11 @@ def image(image: Image) -> Json:
     }
 
 
-def nsfw(outcome: ClassifyOutcome) -> Json:
-    """What the nsfw model saw. `outcome` has a result."""
+def nsfw(outcome: ClassifyOutcome, release: str) -> Json:
+    """What the nsfw model of a release saw. `outcome` has a result."""
     return {
         "imageId": outcome.digest,
+        "release": release,
         "image": _size(outcome.image_size),
         "model": {"name": "nsfw", "version": outcome.model_version},
         "nsfw": {"score": outcome.result.score},
@@ -58,24 +61,31 @@ def nsfw(outcome: ClassifyOutcome) -> Json:
 def moderation(outcome: moderation_pb2.ModerationOutcome) -> Json:
     """A verdict. `outcome` has one; its size may be unknown when no model answered."""
     verdict = outcome.verdict
+    errors = sorted(verdict.model_errors.items())
     return {
         "imageId": outcome.digest,
+        "release": verdict.release,
         "image": _size(outcome.image_size) if outcome.image_size.width else None,
-        # Anything that is neither is not determined: it fails closed.
-        "isCompliant": _IS_COMPLIANT.get(verdict.decision),
-        "decision": _DECISION.get(verdict.decision, "UNDETERMINED"),
-        "rejectionReasons": [_reason(reason) for reason in verdict.reasons],
-        "missing": list(verdict.missing),
-        "unknownCodes": list(verdict.unknown_codes),
-        "policy": {"name": verdict.policy, "version": verdict.policy_version},
-        "models": [
-            {"name": name, "version": version}
-            for name, version in sorted(verdict.model_versions.items())
-        ],
-        "errors": [
-            model_error(name, status.from_status(error))
-            for name, error in sorted(verdict.model_errors.items())
-        ],
+        **_verdict(verdict),
+        "errors": [model_error(name, status.from_status(error)) for name, error in errors],
+    }
+
+
+def audit_page(page: moderation_pb2.ListAuditEntriesResponse) -> Json:
+    """Verdicts as they were given, and where there are more."""
+    return {
+        "entries": [_audit_entry(entry) for entry in page.entries],
+        "nextCursor": page.next_page_token or None,
+    }
+
+
+def release(release: Release) -> Json:
+    """What is behind a release's name. What was never heard of has no version."""
+    return {
+        "release": release.name,
+        "models": _versions(release.models),
+        "gallery": {"revision": release.gallery or None},
+        "policies": _versions(release.policies),
     }
 
 
@@ -112,6 +122,36 @@ def policy(policy: moderation_pb2.Policy) -> Json:
         "codes": list(policy.codes),
         "models": list(policy.models),
     }
+
+
+def _audit_entry(entry: moderation_pb2.AuditEntry) -> Json:
+    return {
+        "id": entry.id,
+        "recordedAt": entry.recorded_at.ToJsonString(),
+        "imageId": entry.digest,
+        "release": entry.verdict.release,
+        **_verdict(entry.verdict),
+        "traceId": entry.trace_id,
+    }
+
+
+def _verdict(verdict: moderation_pb2.Verdict) -> Json:
+    return {
+        # Anything that is neither is not determined: it fails closed.
+        "isCompliant": _IS_COMPLIANT.get(verdict.decision),
+        "decision": _DECISION.get(verdict.decision, "UNDETERMINED"),
+        "rejectionReasons": [_reason(reason) for reason in verdict.reasons],
+        "missing": list(verdict.missing),
+        "unknownCodes": list(verdict.unknown_codes),
+        "policy": {"name": verdict.policy, "version": verdict.policy_version},
+        "models": _versions(verdict.model_versions),
+    }
+
+
+def _versions(versions: Mapping[str, str]) -> list[Json]:
+    return [
+        {"name": name, "version": version or None} for name, version in sorted(versions.items())
+    ]
 
 
 def _size(size: ImageSize) -> Json:

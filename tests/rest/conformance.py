@@ -27,6 +27,7 @@ KNOWN: Final = {
     "id": hashlib.sha256(IMAGE).hexdigest(),
     "model": "nsfw",
     "file": "swagger-ui.css",
+    "release": "",  # of the mesh that is asked: see `_current_release`
 }
 """Path parameters of what is there."""
 
@@ -44,6 +45,9 @@ SCHEMAS: Final = {
     "getModel": "Model",
     "listModels": "ModelList",
     "listPolicies": "PolicyList",
+    "getCurrentRelease": "Release",
+    "getRelease": "Release",
+    "listAuditEntries": "AuditPage",
 }
 CONTRACT: Final = document.load()
 
@@ -76,6 +80,9 @@ def _make_right(case: Any) -> None:
         query["fields"] = _some_fields(case.operation.definition.raw["operationId"])
     if "policy" in query:
         query["policy"] = ("default", "strict")[len(query["policy"]) % 2]
+    if "release" in query:
+        query["release"] = _current_release(case)
+    query.pop("cursor", None)  # the first page has none, and there may be no second one
 
 
 def _find_known(case: Any) -> None:
@@ -83,9 +90,9 @@ def _find_known(case: Any) -> None:
     component = case.meta.components.get(ParameterLocation.PATH)
     if component is None or component.mode is GenerationMode.POSITIVE:
         for name in path:
-            path[name] = KNOWN[name]
+            path[name] = KNOWN[name] or _current_release(case)
     if path.get("id") == KNOWN["id"]:
-        _store(case.operation.schema.get_base_url().rstrip("/"))
+        _store(_base_url(case))
 
 
 def _some_fields(operation: str) -> str:
@@ -95,6 +102,17 @@ def _some_fields(operation: str) -> str:
     first, last = names[0], names[-1]
     below = shape[last]
     return f"{first},{last}({','.join(below)})" if below else f"{first},{last}"
+
+
+def _current_release(case: Any) -> str:
+    url = _base_url(case) + "/v1/releases/current"
+    release: str = requests.get(url, timeout=60).json()["release"]
+    return release
+
+
+def _base_url(case: Any) -> str:
+    base_url: str = case.operation.schema.get_base_url()
+    return base_url.rstrip("/")
 
 
 def _store(base_url: str) -> None:

@@ -103,7 +103,7 @@ async def test_drains_before_it_stops(rest: World, jpeg: bytes):
     async def second_facade() -> None:
         async with (
             MeshClient(f"127.0.0.1:{rest.mesh_port}") as mesh,
-            rest_server(RestSettings(port=0), mesh) as port,
+            rest_server(RestSettings(port=0), mesh, rest.objects) as port,
         ):
             await ports.put(port)
             await stop.wait()

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from services.client.mesh import MeshClient
+from services.media.objects import Objects
 from services.rest import document, problems
 from services.rest.app import create_app
 from services.rest.settings import RestSettings
@@ -28,7 +29,7 @@ def test_is_valid_openapi():
 async def test_names_what_is_served():
     """Every route is an operation of the document, and every operation is a route."""
     async with MeshClient("127.0.0.1:1") as mesh:
-        app = create_app(RestSettings(), mesh)
+        app = create_app(RestSettings(), mesh, Objects.open("memory://"))
         routes = {
             (route.method, _path(route))
             for route in app.router.routes()

@@ -51,7 +51,8 @@ async def port_of(started: asyncio.subprocess.Process) -> int:
 async def test_serves_and_drains(rest: World, jpeg: bytes, stop: signal.Signals):
     """The process serves the mesh that it is told of; asked to stop, it answers what it began."""
     mesh_address = f"127.0.0.1:{rest.mesh_port}"
-    async with process(mesh_address=mesh_address, log_json="true", port="0") as started:
+    settings = {"mesh_address": mesh_address, "data_dir": str(rest.folder)}
+    async with process(**settings, log_json="true", port="0") as started:
         url = f"http://127.0.0.1:{await port_of(started)}"
         async with aiohttp.ClientSession(url) as http:
             async with http.get("/readyz") as ready:
@@ -68,7 +69,7 @@ async def test_serves_and_drains(rest: World, jpeg: bytes, stop: signal.Signals)
 
 async def test_taken_port_is_an_error(rest: World):
     """A port on which somebody listens ends the process with a message and no traceback."""
-    async with process(port=str(rest.port)) as started:
+    async with process(port=str(rest.port), data_dir=str(rest.folder)) as started:
         assert started.stderr is not None
         output = (await asyncio.wait_for(started.stderr.read(), TIMEOUT_S)).decode()
         assert await started.wait() == 1
@@ -83,6 +84,16 @@ async def test_bad_setting_is_an_error():
         output = (await asyncio.wait_for(started.stderr.read(), TIMEOUT_S)).decode()
         assert await started.wait() == 1
     assert "body_timeout_s" in output
+    assert "Traceback" not in output
+
+
+async def test_store_that_cannot_be_opened_is_an_error():
+    """An object store that there is none of ends the process with its name."""
+    async with process(store_url="nowhere://bucket", port="0") as started:
+        assert started.stderr is not None
+        output = (await asyncio.wait_for(started.stderr.read(), TIMEOUT_S)).decode()
+        assert await started.wait() == 1
+    assert "nowhere://bucket" in output
     assert "Traceback" not in output
 
 

@@ -16,6 +16,7 @@ async def test_score(rest: World, jpeg: bytes):
     answer = await rest.get(f"/v1/images/{image_id}/nsfw")
     assert answer.json == {
         "imageId": image_id,
+        "release": answer.json["release"],
         "image": {"width": 64, "height": 48},
         "model": {"name": "nsfw", "version": rest.model.version},
         "nsfw": {"score": 0.25},

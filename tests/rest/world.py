@@ -7,7 +7,7 @@ import hashlib
 import io
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,14 @@ import orjson
 from multidict import CIMultiDictProxy
 from werkzeug.datastructures import Headers
 
+from services.audit.log import AuditLog
 from services.client.mesh import MeshClient
 from services.images.servicer import ImagesServicer
 from services.media.formats import MEDIA_TYPES
 from services.media.objects import Objects
 from services.media.store import ImageStore
+from services.moderation.archive import PolicyArchive
+from services.moderation.converters import policy_to_proto
 from services.moderation.fallback import Fallback
 from services.moderation.models import MODELS, vocabulary
 from services.moderation.moderator import Moderator
@@ -29,18 +32,21 @@ from services.moderation.policy_set import PolicySet
 from services.moderation.recall import Recall
 from services.moderation.servicer import ModerationServicer
 from services.moderation.stored import StoredReplies
-from services.moderation.versions import ModelVersions
+from services.moderation.verdicts import Verdicts
 from services.nsfw import converters
 from services.nsfw.servicer import NsfwServicer
 from services.nsfw.types import NsfwResult
+from services.releases.releases import Releases
 from services.rest.server import rest_server
 from services.rest.settings import RestSettings
-from services.results.store import ResultStore
+from services.results.results import Results
+from services.serving import tenancy
 from services.serving.dataplane import DataPlane
 from services.serving.server import grpc_server
 from tests.rest.contract import Contract, Response
 from tests.support.mesh import registering
 from visionmesh.images.v1.images_pb2_grpc import add_ImageServiceServicer_to_server
+from visionmesh.moderation.v1 import moderation_pb2
 from visionmesh.moderation.v1.moderation_pb2_grpc import add_ModerationServiceServicer_to_server
 from visionmesh.nsfw.v1 import nsfw_pb2
 from visionmesh.nsfw.v1.nsfw_pb2_grpc import add_NsfwServiceServicer_to_server
@@ -77,6 +83,7 @@ class FakeModel:
         self.version = "0123456789abcdef"
         self.score = 0.25
         self.predictions = 0
+        self.error: Exception | None = None
         self.hanging = False
         self.looking = asyncio.Event()
         self.cancelled = asyncio.Event()
@@ -84,6 +91,8 @@ class FakeModel:
     async def predict(self, rendition: bytes) -> NsfwResult:
         self.predictions += 1
         self.looking.set()
+        if self.error:
+            raise self.error
         if self.hanging:
             try:
                 await asyncio.Event().wait()
@@ -92,10 +101,10 @@ class FakeModel:
         return NsfwResult(self.score)
 
     def encode(self, result: NsfwResult) -> bytes:
-        return converters.encode_result(result)
+        return nsfw_pb2.NsfwResult(score=result.score).SerializeToString()
 
-    def decode(self, data: bytes) -> NsfwResult:
-        return converters.decode_result(data)
+    def check(self, encoded: bytes) -> None:
+        nsfw_pb2.NsfwResult.FromString(encoded)
 
 
 class FailingNsfw(NsfwServicer):
@@ -144,13 +153,24 @@ class CountingImages(ImagesServicer):
 
 
 class FailingModeration(ModerationServicer):
-    """The real servicer; its policies cannot be asked for while `error` is set or `gate` is not."""
+    """The real servicer; its policies cannot be asked for while `error` is set or `gate` is not.
 
-    def __init__(self, policies: PolicySet, moderator: Moderator, recall: Recall) -> None:
-        super().__init__(policies, moderator, recall)
+    With a `release` every verdict says that it was made by that one.
+    """
+
+    def __init__(self, verdicts: Verdicts, audit: AuditLog) -> None:
+        super().__init__(verdicts, audit)
         self.error: Exception | None = None
+        self.release = ""
         self.gate = asyncio.Event()
         self.gate.set()
+
+    async def Moderate(self, request: Any, context: Any) -> Any:
+        response = await super().Moderate(request, context)
+        if self.release:
+            for outcome in response.outcomes:
+                outcome.verdict.release = self.release
+        return response
 
     async def ListPolicies(self, request: Any, context: Any) -> Any:
         await self.gate.wait()
@@ -183,7 +203,15 @@ class World:
     model: FakeModel
     nsfw: FailingNsfw
     images: CountingImages
-    objects_dir: Path
+    moderation: FailingModeration
+    objects: Objects
+    folder: Path
+    token: str = ""
+    tenant: str = ""
+
+    def of(self, tenant: str) -> World:
+        """The same world for a tenant whom Envoy has named; it has a token."""
+        return replace(self, tenant=tenant)
 
     async def ask(
         self,
@@ -197,7 +225,8 @@ class World:
         """One exchange. What the document does not describe fails, unless `check` is off."""
         url = f"http://127.0.0.1:{self.port}{path}"
         sending = io.BytesIO(body) if isinstance(body, bytes) else body
-        async with self.http.request(method, url, data=sending, headers=headers) as response:
+        named = {**self._named(), **(headers or {})}
+        async with self.http.request(method, url, data=sending, headers=named) as response:
             data = await response.read()
             answer = Answer(response.status, response.headers, data)
             sent = response.request_info
@@ -232,8 +261,15 @@ class World:
         self.nsfw.describe(_about(self.model))
 
     def stored_files(self) -> list[str]:
-        """Everything that lies in the object store."""
-        return sorted(str(path) for path in self.objects_dir.rglob("*") if path.is_file())
+        """Everything that lies in the object store of images and whose they are."""
+        below = [self.folder / "objects" / name for name in ("images", "owners")]
+        return sorted(str(path) for folder in below for path in folder.rglob("*") if path.is_file())
+
+    def _named(self) -> dict[str, str]:
+        """What Envoy adds to a request whose key it has checked."""
+        if not self.tenant:
+            return {}
+        return {tenancy.TOKEN_HEADER: self.token, tenancy.TENANT_HEADER: self.tenant}
 
 
 @asynccontextmanager
@@ -243,55 +279,91 @@ async def world(
     nsfw_error: Exception | None = None,
     policies_error: Exception | None = None,
     policies_hang: bool = False,
+    policy: str = DEFAULT,
     **settings: Any,
 ) -> AsyncIterator[World]:
     """Start a mesh and its facade; `settings` are RestSettings'.
 
-    With `nsfw_error` the model's service fails from the first moment on, and with `policies_error`
+    What an earlier world left in the same folder is found again. `policy` is the default one. With
+    `nsfw_error` the model's service fails from the first moment on, and with `policies_error`
     or `policies_hang` moderation does not say which policies there are.
     """
     policies = folder / "policies"
-    policies.mkdir()
-    (policies / "default.yaml").write_text(DEFAULT)
+    policies.mkdir(exist_ok=True)
+    (policies / "default.yaml").write_text(policy)
     (policies / "strict.yaml").write_text(STRICT)
+    settings = {"port": 0, "data_dir": folder, **settings}
+    rest = RestSettings(**settings)
     objects = Objects.open(folder / "objects")
-    store, results = ImageStore(objects), ResultStore(objects)
+    serving = partial(grpc_server, token=rest.token)
     model = FakeModel()
-    images = CountingImages(store)
-    nsfw = FailingNsfw(DataPlane(model, store, results), _about(model))
-    nsfw.error = nsfw_error
-    below = (
-        partial(add_ImageServiceServicer_to_server, images),
-        partial(add_NsfwServiceServicer_to_server, nsfw),
-    )
-    # Moderation asks models through a client of its own; a mesh in small needs two servers for it.
-    async with grpc_server(registering(*below)) as inner, _client(inner) as models:
-        stored, versions = StoredReplies(store, results, MODELS), ModelVersions(models)
-        moderator = Moderator(models, MODELS, versions, Fallback(stored, versions))
-        policy_set = PolicySet(policies, vocabulary(MODELS))
-        moderation = FailingModeration(policy_set, moderator, Recall(stored, versions))
+    async with AsyncExitStack() as stack:
+        results = Results.over(objects)
+        stack.push_async_callback(results.close)
+        store = ImageStore(objects, on_gone=results.forget)
+        stack.push_async_callback(store.close)
+        images = CountingImages(store)
+        plane = DataPlane(model, store, results)
+        stack.push_async_callback(plane.close)
+        nsfw = FailingNsfw(plane, _about(model))
+        nsfw.error = nsfw_error
+        below = (
+            partial(add_ImageServiceServicer_to_server, images),
+            partial(add_NsfwServiceServicer_to_server, nsfw),
+        )
+        # Moderation asks models by a client of its own; a mesh in small needs two servers for it.
+        inner = await stack.enter_async_context(serving(registering(*below)))
+        models = await stack.enter_async_context(_client(inner, rest.token))
+        moderation = await _moderation(stack, folder, objects, store, results, models, rest)
         moderation.error = policies_error
         if policies_hang:
             moderation.gate.clear()
         above = partial(add_ModerationServiceServicer_to_server, moderation)
-        async with AsyncExitStack() as services:
-            port = await services.enter_async_context(grpc_server(registering(*below, above)))
-            async with (
-                _client(port) as mesh,
-                rest_server(RestSettings(port=0, **settings), mesh) as rest_port,
-                aiohttp.ClientSession(auto_decompress=False) as http,
-            ):
-                behind = (model, nsfw, images, folder / "objects")
-                yield World(rest_port, port, services, http, *behind)
-    await store.close()
+        services = await stack.enter_async_context(AsyncExitStack())
+        port = await services.enter_async_context(serving(registering(*below, above)))
+        async with (
+            _client(port, rest.token) as mesh,
+            rest_server(rest, mesh, objects) as rest_port,
+            aiohttp.ClientSession(auto_decompress=False) as http,
+        ):
+            behind = (model, nsfw, images, moderation, objects, folder, rest.token)
+            yield World(rest_port, port, services, http, *behind)
+
+
+async def _moderation(
+    stack: AsyncExitStack,
+    folder: Path,
+    objects: Objects,
+    store: ImageStore,
+    results: Results,
+    models: MeshClient,
+    rest: RestSettings,
+) -> FailingModeration:
+    """Moderation with all that it needs, as its own composition root puts it together."""
+    policies = PolicySet(folder / "policies", vocabulary(MODELS))
+
+    async def in_use() -> list[moderation_pb2.Policy]:
+        return [policy_to_proto(policy) for policy in policies.all()]
+
+    archive = PolicyArchive(objects, vocabulary(MODELS))
+    stack.push_async_callback(archive.close)
+    archive.keep(policies.all())
+    releases = Releases(objects, models, policies=in_use, ttl_s=rest.versions_ttl_s)
+    stack.push_async_callback(releases.close)
+    stored = StoredReplies(store, results, MODELS)
+    moderator = Moderator(models, MODELS, releases, Fallback(stored, releases))
+    audit = AuditLog.open("", folder, False, "moderation")
+    stack.push_async_callback(audit.close)
+    recall = Recall(stored, releases)
+    return FailingModeration(Verdicts(policies, archive, releases, moderator, recall), audit)
 
 
 def digest_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _client(port: int) -> MeshClient:
-    return MeshClient(f"127.0.0.1:{port}")
+def _client(port: int, token: str) -> MeshClient:
+    return MeshClient(f"127.0.0.1:{port}", token=token)
 
 
 def _about(model: FakeModel) -> nsfw_pb2.GetModelResponse:

@@ -61,5 +61,5 @@ def _stored(asked: Asked, stored: CreateImageResponse) -> web.Response:
     return asked.forgotten(
         views.image(stored.image),
         HTTPStatus.CREATED if stored.created else HTTPStatus.OK,
-        {"Location": f"/v1/images/{stored.image.digest}"},
+        headers={"Location": f"/v1/images/{stored.image.digest}"},
     )

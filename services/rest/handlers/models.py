@@ -8,17 +8,17 @@ import orjson
 from aiohttp import web
 
 from services.errors import VisionmeshError
+from services.releases.releases import Releases
 from services.rest import views
 from services.rest.answers import Kind
 from services.rest.deadlines import time_limit
-from services.rest.versions import Versions
 
 
 class ModelHandlers:
     """Describes models and policies."""
 
-    def __init__(self, versions: Versions, one: Kind, many: Kind, policies: Kind) -> None:
-        self._versions = versions
+    def __init__(self, releases: Releases, one: Kind, many: Kind, policies: Kind) -> None:
+        self._releases = releases
         self._one = one
         self._many = many
         self._policies = policies
@@ -27,7 +27,7 @@ class ModelHandlers:
         """GET /v1/models/{model}"""
         asked = self._one.asked(request)
         async with time_limit(request):
-            model = await self._versions.model(request.match_info["model"])
+            model = await self._releases.model(request.match_info["model"])
         view = views.model(model)
         return asked.kept(view, _content(view))
 
@@ -37,7 +37,7 @@ class ModelHandlers:
         models: list[views.Json] = []
         failures: list[views.Json] = []
         async with time_limit(request):
-            names = self._versions.names
+            names = self._releases.names
             answers = await asyncio.gather(*map(self._model, names))
         for name, answer in zip(names, answers, strict=True):
             if isinstance(answer, VisionmeshError):
@@ -51,13 +51,13 @@ class ModelHandlers:
         """GET /v1/policies"""
         asked = self._policies.asked(request)
         async with time_limit(request):
-            policies = await self._versions.policies()
+            policies = await self._releases.policies()
         view = {"policies": [views.policy(policy) for policy in policies]}
         return asked.kept(view, _content(view))
 
     async def _model(self, name: str) -> views.Json | VisionmeshError:
         try:
-            return views.model(await self._versions.model(name))
+            return views.model(await self._releases.model(name))
         except VisionmeshError as error:
             return error
 
