@@ -1,8 +1,8 @@
 """The tier that replicas share: Redis, which may be down, slow, full or anybody's playground.
 
 One hash an image, one field a result, one lease for each result that somebody is making. Nothing
-here fails a request: an operation that does not succeed within `BUDGET_S` is done without, and after
-one that got no answer Redis is left alone until it answers a ping, which no request waits for.
+here fails a request: what does not succeed within `BUDGET_S` is done without, and after one that
+got no answer Redis is left alone until it answers a ping, which no request waits for.
 """
 
 from __future__ import annotations
