@@ -16,10 +16,10 @@ from services.moderation.batch import CONCURRENCY
 from services.moderation.fallback import Fallback
 from services.moderation.models import MODELS
 from services.moderation.stored import StoredReplies
-from services.moderation.versions import ModelVersions
+from services.releases.releases import Releases
 from services.results.keys import ResultKey
-from services.results.store import ResultStore
-from services.serving import deadline
+from services.results.results import Results
+from services.serving import deadline, tenancy
 from services.serving.status import from_status
 from tests.moderation.world import (
     APPROVED,
@@ -232,7 +232,7 @@ class CountingStore(ImageStore):
         self.asked: list[str] = []
         self.running = 0
 
-    async def get(self, digest: str) -> ImageRecord:
+    async def get(self, tenant: str, digest: str) -> ImageRecord:
         self.asked.append(digest)
         self.running += 1
         try:
@@ -247,8 +247,9 @@ async def test_looks_at_few_images_at_once_and_stops_in_time():
     objects = Objects.open("memory://")
     images, ids = CountingStore(objects), digests(128)
     async with mesh_of(adding(FakeNsfw())) as mesh:
-        versions = ModelVersions(mesh)
-        fallback = Fallback(StoredReplies(images, ResultStore(objects), MODELS), versions)
+        tenancy.act_for(tenancy.LOCAL)
+        stored = StoredReplies(images, Results.over(objects), MODELS)
+        fallback = Fallback(stored, Releases(objects, mesh))
         replies = [{"nsfw": DOWN} for _ in ids]
         with deadline.limit(0.2):
             found = await fallback.complete(refs(ids), replies)

@@ -22,9 +22,11 @@ from services.moderation.moderator import Moderator
 from services.moderation.policy import Policy
 from services.moderation.stored import StoredReplies
 from services.moderation.types import Decision, Outcome, Verdict
-from services.moderation.versions import ModelVersions
+from services.releases.release import Release
+from services.releases.releases import Releases
 from services.results.keys import ResultKey
-from services.results.store import ResultStore
+from services.results.results import Results
+from services.serving import tenancy
 from services.serving.status import to_status
 from tests.moderation.support import OcrResult, policy_of, rule
 from tests.moderation.world import photo, refs
@@ -59,7 +61,9 @@ def classified(ref: ImageRef, score: float) -> ClassifyOutcome:
 def source(name: str, answers: Answers) -> ModelSource:
     """A model that gives these answers without any network."""
 
-    async def ask(mesh: MeshClient, refs: Sequence[ImageRef]) -> Sequence[Any]:
+    async def ask(
+        mesh: MeshClient, refs: Sequence[ImageRef], *, model_version: str = ""
+    ) -> Sequence[Any]:
         return answers(refs)
 
     check = MODELS["nsfw"].check if name == "nsfw" else lambda result: None
@@ -67,23 +71,32 @@ def source(name: str, answers: Answers) -> ModelSource:
 
 
 async def moderate(
-    policy: Policy, *sources: ModelSource, images: int = 2, stored: Mapping[str, float] = {}
+    policy: Policy,
+    *sources: ModelSource,
+    images: int = 2,
+    stored: Mapping[str, float] = {},
+    release: Release | None = None,
 ) -> list[Outcome]:
     """Judge two images of which some are stored, as are these scores of nsfw's last version."""
     objects, models = Objects.open("memory://"), {source.name: source for source in sources}
-    store, results = ImageStore(objects), ResultStore(objects)
+    store, results = ImageStore(objects), Results.over(objects)
+    tenancy.act_for(tenancy.LOCAL)
     for seed in range(images):
-        await store.create(photo(seed))
+        await store.create(tenancy.LOCAL, photo(seed))
     for digest, score in stored.items():
         await results.put(
             ResultKey(digest, "nsfw", "n"), NsfwResult(score=score).SerializeToString()
         )
     async with MeshClient("127.0.0.1:1") as unused:
-        versions = ModelVersions(unused)
-        versions.learn("nsfw", "n")
-        fallback = Fallback(StoredReplies(store, results, models), versions)
-        moderator = Moderator(unused, models, versions, fallback)
-        return await moderator.moderate(refs(IDS), policy)
+        releases = Releases(objects, unused)
+        releases.learn("nsfw", "n")
+        fallback = Fallback(StoredReplies(store, results, models), releases)
+        moderator = Moderator(unused, models, releases, fallback)
+        try:
+            return await moderator.moderate(refs(IDS), policy, release)
+        finally:
+            await releases.close()
+            await results.close()
 
 
 def verdicts(outcomes: list[Outcome]) -> list[Verdict]:
@@ -96,7 +109,9 @@ async def test_models_are_asked_side_by_side():
     both = asyncio.Barrier(2)
 
     def meeting(name: str, answers: Answers) -> ModelSource:
-        async def ask(mesh: MeshClient, refs: Sequence[ImageRef]) -> Sequence[Any]:
+        async def ask(
+            mesh: MeshClient, refs: Sequence[ImageRef], *, model_version: str = ""
+        ) -> Sequence[Any]:
             await both.wait()
             return answers(refs)
 

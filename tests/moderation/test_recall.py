@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from services import errors
-from services.moderation.versions import FAILURE_TTL_S, TTL_S
+from services.releases.releases import TTL_S
+from services.releases.remembered import FAILURE_TTL_S
 from services.results.keys import ResultKey
 from services.serving.status import from_status
 from tests.moderation.world import (
@@ -47,7 +48,7 @@ async def test_what_is_not_stored_is_missing(tmp_path: Path):
     assert outcome.verdict.decision == UNDETERMINED
     assert outcome.verdict.missing == ["nsfw"]
     error = from_status(outcome.verdict.model_errors["nsfw"])
-    assert type(error) is errors.NotFound
+    assert type(error) is errors.ResultNotFound
     assert "no stored result" in error.message
 
 
