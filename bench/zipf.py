@@ -41,7 +41,7 @@ async def main(images: int, requests: int, pinned: float, nsfw: int) -> None:
     )
     with tempfile.TemporaryDirectory() as folder, redis_server() as redis:
         async with running_mesh(
-            Path(folder), log_level="warning", replicas={"nsfw": nsfw}, redis_url=redis.url
+            Path(folder), log_level="warning", replicas={"nsfw": nsfw}, config={"redis_url": redis.url}
         ) as mesh:
             digests = await _stored(mesh, images)
             paths, asked = _paths(edge.current_release(mesh.edge_url), digests, requests, pinned)
