@@ -17,6 +17,12 @@ function envoy_on_request(handle)
   if not (ours and ours["settled"]) then
     -- A token that was not good is still here.
     headers:remove("authorization")
+    local claim = headers:get("x-visionmesh-claim")
+    if claim then
+      tenant = claim
+      headers:remove("x-visionmesh-claim")
+      headers:replace("x-visionmesh-tenant", claim)
+    end
     if not tenant or not is_tenant(tenant) then
       handle:respond({ [":status"] = "401" }, "")
       return

@@ -24,6 +24,10 @@ PUBLIC_PATHS: Final = ("/healthz", "/openapi.json", "/docs")
 KEY_HEADER: Final = "x-visionmesh-key"
 """Carries the hash of a presented key from one filter to the next, and goes no further."""
 
+CLAIM_HEADER: Final = "x-visionmesh-claim"
+"""Carries a JWT's tenant likewise. The JWT filter clears it in every request, so that it cannot be
+the header that a key's tenant is in."""
+
 _TYPE: Final = "type.googleapis.com/"
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -198,7 +202,7 @@ def _jwt(jwt: Jwt | None) -> dict[str, Any]:
         "require_expiration": True,
         # Nowhere else: by default Envoy takes one from the query too, where logs would keep it.
         "from_headers": [{"name": "authorization", "value_prefix": "Bearer "}],
-        "claim_to_headers": [{"claim_name": jwt.claim, "header_name": TENANT_HEADER}],
+        "claim_to_headers": [{"claim_name": jwt.claim, "header_name": CLAIM_HEADER}],
         "forward": False,
     }
     return {

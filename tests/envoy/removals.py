@@ -47,11 +47,11 @@ def setting(listener: str, dotted: str) -> Removal:
     return remove
 
 
-def http_filter(prefix: str) -> Removal:
-    """The edge's HTTP filters whose names begin with `prefix`."""
+def http_filter(prefix: str, listener: str = "edge") -> Removal:
+    """A listener's HTTP filters whose names begin with `prefix`."""
 
     def remove(config: Config) -> None:
-        filters = manager(config, "edge")["http_filters"]
+        filters = manager(config, listener)["http_filters"]
         kept = [entry for entry in filters if not entry["name"].startswith(prefix)]
         assert len(kept) < len(filters)
         filters[:] = kept
@@ -112,6 +112,46 @@ def weak_etags(config: Config) -> None:
     for entry in manager(config, "edge")["http_filters"]:
         direction = entry.get("typed_config", {}).get("response_direction_config", {})
         direction.pop("weaken_etag_on_compress", None)
+
+
+def access_files(config: Config) -> None:
+    """Who is let in stays as it is when Envoy starts: no file could change it."""
+    for listener in ("edge", "mesh"):
+        for entry in manager(config, listener)["http_filters"]:
+            if discovery := entry.pop("config_discovery", None):
+                path = Path(discovery["config_source"]["path_config_source"]["path"])
+                (resource,) = json.loads(path.read_text())["resources"]
+                entry["typed_config"] = resource["typed_config"]
+
+
+def separate_tenants(config: Config) -> None:
+    """The edge's tenants in the authority, and so in the keys of the cache."""
+    (entry,) = (
+        entry
+        for entry in manager(config, "edge")["http_filters"]
+        if entry["name"] == "visionmesh.tenant"
+    )
+    source = entry["typed_config"]["default_source_code"]
+    text = source["inline_string"]
+    source["inline_string"] = text.replace("SEPARATE = true", "SEPARATE = false")
+    assert source["inline_string"] != text
+
+
+def rate_limit_of(tenant: str) -> Removal:
+    """The limit of one tenant, or with an empty name that of all others."""
+
+    def remove(config: Config) -> None:
+        (entry,) = (
+            entry
+            for entry in manager(config, "edge")["http_filters"]
+            if entry["name"] == "envoy.filters.http.local_ratelimit"
+        )
+        descriptors = entry["typed_config"]["descriptors"]
+        kept = [one for one in descriptors if one["entries"][0].get("value", "") != tenant]
+        assert len(kept) < len(descriptors)
+        descriptors[:] = kept
+
+    return remove
 
 
 def overload_manager(config: Config) -> None:

@@ -24,8 +24,9 @@ SERVICES = [process.grpc_service for process in PROCESSES if process.grpc_servic
 class Replica:
     """Answers every method of every service with its name.
 
-    The next `failing` calls are answered with `status`, and the next `holding` calls wait for
-    `released` before they are answered.
+    The next `failing` calls are answered with `status`, the next `lacking` calls say that another
+    replica may have what this one has not, and the next `holding` calls wait for `released` before
+    they are answered.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Replica:
     port: int = 0
     status: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE
     failing: int = 0
+    lacking: int = 0
     holding: int = 0
     held: int = 0
     released: asyncio.Event = field(default_factory=asyncio.Event)
@@ -47,6 +49,10 @@ class Replica:
                 await self.released.wait()
             finally:
                 self.held -= 1
+        if self.lacking > 0:
+            self.lacking -= 1
+            await context.send_initial_metadata((("x-visionmesh-elsewhere", "1"),))
+            await context.abort(grpc.StatusCode.NOT_FOUND, "not here")
         if self.failing > 0:
             self.failing -= 1
             await context.abort(self.status, "as told")

@@ -53,6 +53,33 @@ async def retry(mesh: Mesh) -> None:
     mesh.replicas[0].failing = mesh.replicas[1].failing = 0
 
 
+async def answer_of_another_replica(mesh: Mesh) -> None:
+    answered = {await mesh.call(digest): digest for digest in DIGESTS}
+    for name, digest in answered.items():
+        replica = mesh.replicas[int(name)]
+        replica.lacking = 1000
+        try:
+            codes = [await mesh.code(digest=digest) for _ in range(20)]
+        finally:
+            replica.lacking = 0
+        assert set(codes) == {StatusCode.OK}
+    # Who says what it has not is well.
+    assert not await mesh.envoy.stat("cluster.nsfw.outlier_detection.ejections_enforced_total")
+
+
+async def attempts_are_counted(mesh: Mesh) -> None:
+    for replica in mesh.replicas:
+        replica.calls.clear()
+        replica.lacking = 1000
+    try:
+        assert await mesh.code() is StatusCode.NOT_FOUND
+    finally:
+        for replica in mesh.replicas:
+            replica.lacking = 0
+    calls = [call for replica in mesh.replicas for call in replica.calls]
+    assert sorted(call.get("x-envoy-attempt-count", "") for call in calls) == ["1", "2", "3"]
+
+
 async def retry_of_a_large_request(mesh: Mesh) -> None:
     for replica in mesh.replicas:
         replica.failing = 1
@@ -230,6 +257,16 @@ FEATURES = [
         "retry elsewhere",
         retry_elsewhere,
         removals.host_setting("retry_policy.retry_host_predicate"),
+    ),
+    Feature(
+        "answer of another replica",
+        answer_of_another_replica,
+        removals.host_setting("retry_policy.retriable_headers"),
+    ),
+    Feature(
+        "attempt count",
+        attempts_are_counted,
+        removals.host_setting("include_request_attempt_count"),
     ),
     Feature(
         "retry of a large request",

@@ -48,6 +48,17 @@ def test_everything_listens_on_loopback():
     assert hosts == {"127.0.0.1"}
 
 
+def test_only_the_edge_listens_elsewhere():
+    """An edge for other machines leaves the mesh and admin listeners on loopback."""
+    config = yaml.load(proxy.render(ProxySettings(edge_host="0.0.0.0")), Loader=yaml.CSafeLoader)
+    hosts = {
+        entry["name"]: entry["address"]["socket_address"]["address"]
+        for entry in config["static_resources"]["listeners"]
+    }
+    assert hosts == {"edge": "0.0.0.0", "mesh": "127.0.0.1"}
+    assert config["admin"]["address"]["socket_address"]["address"] == "127.0.0.1"
+
+
 def test_the_facade_gives_up_first():
     """Envoy waits longer for an answer than the facade's own longest deadline."""
     settings = ProxySettings()

@@ -178,6 +178,10 @@ class Mesh:
             return error.code()
         return grpc.StatusCode.OK
 
+    def admit(self, access: Access) -> None:
+        """Let in from now on who `access` names; Envoy follows within a moment."""
+        write_access(self.envoy.settings.access_dir, access)
+
     def publish(self, *replicas: Replica, process: str = "nsfw") -> None:
         """Tell Envoy where the replicas of a process are."""
         addresses = [(HOST, replica.port) for replica in replicas]
