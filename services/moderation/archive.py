@@ -18,6 +18,8 @@ FIRST_RETRY_S: Final = 1.0
 LONGEST_RETRY_S: Final = 60.0
 """How soon, and in the end how seldom, a store that failed is tried again (guesses)."""
 
+CLOSE_TIMEOUT_S: Final = 1.0
+
 COMPILED: Final = 32
 """Old policies that are kept ready for use (a guess)."""
 
@@ -77,7 +79,8 @@ class PolicyArchive:
         return policy
 
     async def close(self) -> None:
-        """Stop writing."""
+        """Write what has just been loaded, when that takes but a moment, and stop."""
+        await self.settle(CLOSE_TIMEOUT_S)
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.wait([self._keeping])

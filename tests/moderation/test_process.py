@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import signal
@@ -17,6 +18,8 @@ import pytest
 
 from services.client.mesh import MeshClient
 from tests.moderation.support import rule
+from tests.moderation.world import UNDETERMINED, photo
+from visionmesh.common.v1.image_pb2 import ImageRef
 
 POLICY = "rules:\n" + rule("nsfw.score > 0.5", "FIRST")
 
@@ -102,3 +105,26 @@ async def test_hang_up_loads_the_policies_again(tmp_path: Path):
     assert third == second
     assert first.version != second.version
     assert started.returncode == 0
+    archived = tmp_path / "data" / "objects" / "policies" / "default"
+    assert {path.stem for path in archived.iterdir()} == {first.version, second.version}
+
+
+async def test_verdict_is_named_and_on_record_after_a_restart(tmp_path: Path):
+    """Without any model there is a verdict; the next process has its release and its record."""
+    (tmp_path / "default.yaml").write_text(POLICY)
+    record = ImageRef(digest=hashlib.sha256(photo(0)).hexdigest(), data=photo(0))
+    settings = {"VISIONMESH_MESH_ADDRESS": "127.0.0.1:1"}
+    async with process(tmp_path, **settings) as started:
+        address = (await logged(started, "serving"))["address"]
+        async with MeshClient(address) as moderation:
+            [given] = await moderation.moderate([record])
+        started.send_signal(signal.SIGTERM)
+        await started.wait()
+    async with process(tmp_path, **settings) as again:
+        address = (await logged(again, "serving"))["address"]
+        async with MeshClient(address) as moderation:
+            [entry] = (await moderation.list_audit_entries()).entries
+            release = entry.verdict.release
+            [replayed] = await moderation.moderate([record], release=release)
+    assert (entry.digest, entry.verdict) == (record.digest, given.verdict)
+    assert (replayed.verdict.release, replayed.verdict.decision) == (release, UNDETERMINED)
