@@ -90,7 +90,8 @@ async def inspect(data: DataDir, port: int | None) -> Inspection:
     run = data.running()
     if run is not None and port in (None, run.port):
         seats = [_Seat(each.name, each.replica, each.port, each) for each in run.processes]
-        return await _inspect(run.port, seats, run.version, data.token())
+        found = await _inspect(run.port, seats, run.version, data.token())
+        return replace(found, url=run.url or found.url)
     if port is None:
         raise NotRunning(
             f"no mesh runs on {data.root}: start one with `visionmesh up`, or name another with "

@@ -204,6 +204,7 @@ class Mesh:
                 started_at=self._started_at,
                 processes=tuple(_as_running(child) for child in children),
                 config=str(self._config_file) if self._config_file else None,
+                url=self.edge_url,
             )
         )
 

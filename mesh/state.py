@@ -34,7 +34,10 @@ class RunningProcess:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What `run.json` says about a running mesh; `config` is its configuration file, if any."""
+    """What `run.json` says about a running mesh.
+
+    `config` is its configuration file, if any, and `url` where this machine finds its edge.
+    """
 
     pid: int
     port: int
@@ -42,6 +45,7 @@ class Run:
     started_at: float
     processes: tuple[RunningProcess, ...]
     config: str | None = None
+    url: str = ""
 
 
 class DataDir:
