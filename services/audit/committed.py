@@ -70,6 +70,8 @@ class Committed:
         while not self._inbox.closed:
             batches = self._inbox.take(self._pause_s(more))
             entries = [entry for batch in batches for entry in batch.wanted]
+            if self._inbox.closed and not entries:
+                return
             failure = None
             try:
                 if self._database_says != "":

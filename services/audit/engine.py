@@ -35,7 +35,7 @@ def engine_of(at: str | Path) -> sa.Engine:
     except sa.exc.ArgumentError as error:
         raise _unknown() from error
     driver = _DRIVERS.get(url.get_backend_name())
-    if driver is None or (driver == "sqlite" and not url.database):
+    if driver is None or (driver == "sqlite" and url.database in (None, "", ":memory:")):
         raise _unknown()
     return _sqlite(url) if driver == "sqlite" else _postgresql(url.set(drivername=driver))
 

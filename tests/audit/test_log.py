@@ -129,7 +129,9 @@ async def test_tokens_that_no_page_gave(tmp_path):
             assert refused.value.field == "page_token"
 
 
-@pytest.mark.parametrize("url", ["mysql://root:secret@host/db", "sqlite://", "no url", "file:///x"])
+@pytest.mark.parametrize(
+    "url", ["mysql://root:secret@host/db", "sqlite://", "sqlite:///:memory:", "no url", "file:///x"]
+)
 async def test_databases_that_are_not_known(tmp_path, url):
     """A URL of no known database is refused by the setting's name, without its password."""
     with pytest.raises(InvalidArgument) as refused:

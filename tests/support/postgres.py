@@ -57,7 +57,7 @@ class Postgres:
                 **self._account,
             )
         give_up_at = time.monotonic() + PATIENCE_S
-        ready = [self._programs / "pg_isready", "-q", "-h", self._folder]
+        ready = [str(self._programs / "pg_isready"), "-q", "-h", str(self._folder)]
         while subprocess.run(ready).returncode:
             if self._process.poll() is not None or time.monotonic() > give_up_at:
                 said = (self._folder / "log").read_text(errors="replace")

@@ -9,6 +9,10 @@ from alembic import context
 from services.audit.schema import METADATA
 
 # Alembic's own type cannot say what the attributes hold.
-_connection: Any = context.config.attributes["connection"]
-context.configure(connection=_connection, target_metadata=METADATA, version_table="audit_schema")
+_given: Any = context.config.attributes
+context.configure(
+    connection=_given["connection"],
+    target_metadata=METADATA,
+    version_table=_given["version_table"],
+)
 context.run_migrations()
