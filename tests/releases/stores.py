@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from services import errors
 from services.media.objects import Objects
@@ -42,8 +42,7 @@ class Store:
 
     @property
     def objects(self) -> Objects:
-        store: Any = self
-        return store
+        return cast(Objects, self)
 
     async def get(self, path: str) -> bytes | None:
         self.reads.append(path)
