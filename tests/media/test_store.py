@@ -304,11 +304,8 @@ async def test_the_next_upload_heals(tmp_path: Path, wreck: str):
     _, created = await store.create(LOCAL, data)
     assert created is (wreck in ROW_WRECKS)
     record = await store.get(LOCAL, before.digest)
-    same = {
-        "renewed_at": before.renewed_at,
-        **({"created_at": before.created_at} if created else {}),
-    }
-    assert replace(record, **same) == before
+    created_at = before.created_at if created else record.created_at
+    assert replace(record, renewed_at=before.renewed_at, created_at=created_at) == before
     assert await store.original(record) == data
     assert await store.rendition(record) == rendition
     assert await store.exists(record.digest)
