@@ -23,15 +23,17 @@ from services.nsfw.converters import model_response
 from services.nsfw.model import NsfwModel
 from services.nsfw.processing import INPUT, OUTPUT
 from services.nsfw.servicer import NsfwServicer
-from services.results.store import ResultStore
+from services.results.results import Results
 from services.serving.dataplane import DataPlane
+from services.serving.diagnostics import Diagnostics
 from services.serving.server import Register
 from services.serving.status import from_status
 from visionmesh.common.v1.image_pb2 import ImageRef
 from visionmesh.common.v1.model_pb2 import Model
-from visionmesh.common.v1.outcome_pb2 import ResultOrigin
 from visionmesh.nsfw.v1 import nsfw_pb2
 from visionmesh.nsfw.v1.nsfw_pb2_grpc import NsfwServiceStub, add_NsfwServiceServicer_to_server
+
+Metadata = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,6 @@ class Answer:
 
     digest: str
     model_version: str
-    origin: str
     size: tuple[int, int]
     result: bytes | None
     error: VisionmeshError | None
@@ -52,6 +53,8 @@ class ModelService(Protocol):
     process: ClassVar[catalog.Process]
     inputs: ClassVar[Sequence[TensorSpec]]
     outputs: ClassVar[Sequence[TensorSpec]]
+    impossible: ClassVar[bytes]
+    """A well-formed result that the model cannot have given."""
 
     def answer(self, inputs: Tensors) -> Tensors:
         """Well-formed outputs that differ from image to image."""
@@ -62,14 +65,23 @@ class ModelService(Protocol):
         ...
 
     def register(
-        self, engine: FakeEngine, images: ImageStore, results: ResultStore
+        self,
+        engine: FakeEngine,
+        images: ImageStore,
+        results: Results,
+        diagnostics: Diagnostics,
     ) -> Register: ...
 
     async def ask(
-        self, channel: grpc.aio.Channel, refs: Sequence[ImageRef], timeout_s: float
+        self,
+        channel: grpc.aio.Channel,
+        refs: Sequence[ImageRef],
+        timeout_s: float,
+        metadata: Metadata,
+        version: str,
     ) -> list[Answer]: ...
 
-    async def describe(self, channel: grpc.aio.Channel) -> Model: ...
+    async def describe(self, channel: grpc.aio.Channel, metadata: Metadata) -> Model: ...
 
 
 def answer_of(outcome: Any) -> Answer:
@@ -78,7 +90,6 @@ def answer_of(outcome: Any) -> Answer:
     return Answer(
         digest=outcome.digest,
         model_version=outcome.model_version,
-        origin=ResultOrigin.Name(outcome.origin).removeprefix("RESULT_ORIGIN_"),
         size=(outcome.image_size.width, outcome.image_size.height),
         result=None if failed else outcome.result.SerializeToString(),
         error=from_status(outcome.error) if failed else None,
@@ -93,6 +104,7 @@ class Nsfw:
         TensorSpec(INPUT, np.dtype(np.float32), (None, 224, 224, 3)),
     )
     outputs: ClassVar[Sequence[TensorSpec]] = (TensorSpec(OUTPUT, np.dtype(np.float32), (None, 2)),)
+    impossible: ClassVar[bytes] = nsfw_pb2.NsfwResult(score=1.5).SerializeToString()
 
     def answer(self, inputs: Tensors) -> Tensors:
         score = np.float32(inputs[INPUT].mean() / 1000 + 0.5)
@@ -101,7 +113,13 @@ class Nsfw:
     def is_dark(self, inputs: Tensors) -> bool:
         return bool(inputs[INPUT].mean() < -100)
 
-    def register(self, engine: FakeEngine, images: ImageStore, results: ResultStore) -> Register:
+    def register(
+        self,
+        engine: FakeEngine,
+        images: ImageStore,
+        results: Results,
+        diagnostics: Diagnostics,
+    ) -> Register:
         model = NsfwModel(engine, "0" * 64)
         about = model_response(
             name=model.name,
@@ -111,18 +129,26 @@ class Nsfw:
             license="BSD-2-Clause",
             media_types=MEDIA_TYPES,
         )
-        servicer = NsfwServicer(DataPlane(model, images, results), about)
+        servicer = NsfwServicer(DataPlane(model, images, results, diagnostics), about)
         return partial(add_NsfwServiceServicer_to_server, servicer)
 
     async def ask(
-        self, channel: grpc.aio.Channel, refs: Sequence[ImageRef], timeout_s: float
+        self,
+        channel: grpc.aio.Channel,
+        refs: Sequence[ImageRef],
+        timeout_s: float,
+        metadata: Metadata,
+        version: str,
     ) -> list[Answer]:
-        request = nsfw_pb2.ClassifyRequest(images=refs)
-        response = await NsfwServiceStub(channel).Classify(request, timeout=timeout_s)
+        request = nsfw_pb2.ClassifyRequest(images=refs, model_version=version)
+        response = await NsfwServiceStub(channel).Classify(
+            request, timeout=timeout_s, metadata=metadata
+        )
         return [answer_of(outcome) for outcome in response.outcomes]
 
-    async def describe(self, channel: grpc.aio.Channel) -> Model:
-        return (await NsfwServiceStub(channel).GetModel(nsfw_pb2.GetModelRequest())).model
+    async def describe(self, channel: grpc.aio.Channel, metadata: Metadata) -> Model:
+        request = nsfw_pb2.GetModelRequest()
+        return (await NsfwServiceStub(channel).GetModel(request, metadata=metadata)).model
 
 
 SERVICES: tuple[type[ModelService], ...] = (Nsfw,)

@@ -11,9 +11,12 @@ import grpc
 import pytest
 
 from services import catalog, errors, limits
+from services.results.durable import results_path
+from services.results.envelope import wrap
+from services.results.frames import frame
 from services.results.keys import ResultKey
 from tests.contract.services import SERVICES, Answer, ModelService
-from tests.contract.world import World, black, inline, picture, world_of
+from tests.contract.world import TENANT, World, black, inline, picture, world_of
 from visionmesh.common.v1.image_pb2 import ImageRef
 
 UNKNOWN = ImageRef(digest="f" * 64)
@@ -80,7 +83,6 @@ async def test_unknown_image_leaves_the_others_alone(world: World):
     answers = await world.ask(one, UNKNOWN, other)
     assert kinds(answers) == [None, errors.ImageNotFound, None]
     assert answers[1].digest == UNKNOWN.digest
-    assert answers[1].origin == "UNSPECIFIED"
 
 
 async def test_inline_bytes_need_no_store(world: World):
@@ -90,7 +92,7 @@ async def test_inline_bytes_need_no_store(world: World):
     assert answer.result is not None
     assert answer.size == (40, 30)
     with pytest.raises(errors.ImageNotFound):
-        await world.images.get(ref.digest)
+        await world.images.get(TENANT, ref.digest)
 
 
 async def test_inline_and_stored_bytes_give_one_result(world: World):
@@ -160,7 +162,7 @@ async def test_deadline_does_not_throw_the_batch_away(world: World):
     world.hold = True
     refs = await world.stored(picture(1), black(), picture(2))
     # That the call returns at all shows that the answer was there before the deadline.
-    answers = await world.ask(*refs, timeout_s=1.5)
+    answers = await world.ask(*refs, timeout_s=3)
     assert kinds(answers) == [None, errors.DeadlineExceeded, None]
     assert world.held.is_set()
 
@@ -184,8 +186,6 @@ async def test_second_call_is_answered_from_stored_results(world: World):
     refs = await world.stored(picture(1), picture(2))
     first = await world.ask(*refs)
     second = await world.ask(*refs)
-    assert [answer.origin for answer in first] == ["INFERENCE"] * 2
-    assert [answer.origin for answer in second] == ["STORED"] * 2
     assert [answer.result for answer in first] == [answer.result for answer in second]
     assert [answer.size for answer in first] == [answer.size for answer in second]
     assert world.engine.calls == 2
@@ -199,7 +199,7 @@ async def test_results_outlive_the_process(service: ModelService, tmp_path: Path
     async with world_of(service, tmp_path) as world:
         after = await world.ask(*refs)
         assert world.engine.calls == 0
-    assert (after[0].origin, after[0].result) == ("STORED", before[0].result)
+    assert after[0].result == before[0].result
 
 
 async def test_another_version_looks_again(service: ModelService, tmp_path: Path):
@@ -210,11 +210,11 @@ async def test_another_version_looks_again(service: ModelService, tmp_path: Path
     async with world_of(service, tmp_path, precision="fp16") as world:
         (other,) = await world.ask(*refs)
         assert world.engine.calls == 1
-    assert other.origin == "INFERENCE"
     assert other.model_version != before.model_version
     async with world_of(service, tmp_path) as world:
         (again,) = await world.ask(*refs)
-    assert (again.origin, again.model_version) == ("STORED", before.model_version)
+        assert world.engine.calls == 0
+    assert again.model_version == before.model_version
 
 
 async def test_failing_inference_is_one_error_without_internals(world: World):
@@ -229,30 +229,124 @@ async def test_failing_inference_is_one_error_without_internals(world: World):
     assert world.engine.calls == 4
 
 
-async def test_broken_stored_result_costs_an_inference(world: World):
-    """A stored result that is cut or empty is made again, never believed."""
+@pytest.mark.parametrize("damage", ["cut", "emptied", "flipped", "of no model", "out of range"])
+async def test_broken_stored_result_costs_an_inference(
+    service: ModelService, tmp_path: Path, damage: str
+):
+    """A stored result that is cut, empty, changed or nonsense is made again, never believed."""
+    async with world_of(service, tmp_path) as world:
+        refs = await world.stored(picture(1))
+        (first,) = await world.ask(*refs)
+    key = ResultKey(first.digest, service.process.model or "", first.model_version)
+    file = tmp_path / results_path(key.digest)
+    stored = file.read_bytes()
+    file.write_bytes(
+        {
+            "cut": stored[:-1],
+            "emptied": b"",
+            "flipped": stored[:-1] + bytes([stored[-1] ^ 1]),
+            "of no model": frame(key, wrap(key, b"garbage")),
+            "out of range": frame(key, wrap(key, service.impossible)),
+        }[damage]
+    )
+    for inferences in (1, 0):
+        async with world_of(service, tmp_path) as world:
+            (again,) = await world.ask(*refs)
+            assert again.result == first.result
+            assert world.engine.calls == inferences
+
+
+async def test_many_calls_at_once_are_one_inference(world: World):
+    """A hundred calls for one image, alone and in batches that overlap, look at it once."""
+    refs = await world.stored(*map(picture, range(5)))
+    calls = [world.ask(refs[0]) for _ in range(50)]
+    calls += [world.ask(*refs[: 1 + number % 5]) for number in range(50)]
+    answers = [answer for outcomes in await asyncio.gather(*calls) for answer in outcomes]
+    assert kinds(answers) == [None] * len(answers)
+    assert world.engine.calls == len(refs)
+    assert world.diagnostics.counters["inferences"] == len(refs)
+
+
+async def test_call_without_the_meshs_token_is_refused(world: World):
+    """Who does not show the token is believed nothing, and nothing is looked at."""
     refs = await world.stored(picture(1))
-    (first,) = await world.ask(*refs)
-    key = ResultKey(first.digest, world.service.process.model or "", first.model_version)
-    stored = await world.results.get(key)
-    assert stored
-    for damaged in (b"", stored[:-1]):
-        await world.results.put(key, damaged)
-        (again,) = await world.ask(*refs)
-        assert (again.origin, again.result) == ("INFERENCE", first.result)
+    with pytest.raises(errors.Unauthenticated):
+        await world.ask(*refs, token="guessed")
+    with pytest.raises(errors.Unauthenticated):
+        await world.ask(*refs, tenant="")
+    assert world.engine.calls == 0
+
+
+async def test_tenants_do_not_see_each_other(world: World):
+    """Another tenant's image is as unknown as one that nobody has, with a stored result too."""
+    refs = await world.stored(picture(1))
+    await world.ask(*refs)
+    theirs, nobodys = await world.ask(*refs, UNKNOWN, tenant="globex")
+    for answer, ref in ((theirs, refs[0]), (nobodys, UNKNOWN)):
+        assert type(answer.error) is errors.ImageNotFound
+        assert str(answer.error).replace(ref.digest, "") == "there is no image "
+        assert (answer.result, answer.size) == (None, (0, 0))
+
+
+async def test_result_is_shared_beneath_tenants(world: World):
+    """Two tenants that have one image cost one inference, and one's deletion is not the other's."""
+    refs = await world.stored(picture(1))
+    await world.stored(picture(1), tenant="globex")
+    (one,) = await world.ask(*refs)
+    (other,) = await world.ask(*refs, tenant="globex")
+    assert one == other
+    assert world.engine.calls == 1
+    await world.images.delete(TENANT, refs[0].digest)
+    assert kinds(await world.ask(*refs)) == [errors.ImageNotFound]
+    assert kinds(await world.ask(*refs, tenant="globex")) == [None]
+    assert world.engine.calls == 1
+
+
+async def test_pinned_version_gives_its_own_results(service: ModelService, tmp_path: Path):
+    """A version that is not served any more is answered from its stored results, or not found."""
+    async with world_of(service, tmp_path) as world:
+        refs = await world.stored(picture(1), picture(2))
+        (old,) = await world.ask(refs[0])
+        (pinned,) = await world.ask(refs[0], version=old.model_version)
+        assert pinned == old
+    async with world_of(service, tmp_path, precision="fp16") as world:
+        answers = await world.ask(*refs, version=old.model_version)
+        assert answers[0] == old
+        assert kinds(answers) == [None, errors.ResultNotFound]
+        assert {answer.model_version for answer in answers} == {old.model_version}
+        assert world.engine.calls == 0
+
+
+@pytest.mark.parametrize("attempt", ["1", "2"])
+async def test_pinned_version_may_be_served_elsewhere(world: World, attempt: str):
+    """While Envoy has another replica to try, a call that lacks a result asks for that."""
+    refs = await world.stored(picture(1))
+    with pytest.raises(errors.ResultNotFound):
+        await world.ask(*refs, version="f" * 16, attempt=attempt)
+    assert kinds(await world.ask(UNKNOWN, version="f" * 16, attempt=attempt)) == [
+        errors.ImageNotFound
+    ]
+
+
+@pytest.mark.parametrize("attempt", ["", "3", "4", "no number", "-1"])
+async def test_last_replica_answers_what_it_has(world: World, attempt: str):
+    """On the last attempt, and without Envoy, each image has its own outcome."""
+    refs = await world.stored(picture(1))
+    answers = await world.ask(*refs, UNKNOWN, version="f" * 16, attempt=attempt)
+    assert kinds(answers) == [errors.ResultNotFound, errors.ImageNotFound]
 
 
 async def test_deleted_image_is_gone(world: World):
     """After an image is deleted its stored result is not answered any more."""
     refs = await world.stored(picture(1))
     await world.ask(*refs)
-    await world.images.delete(refs[0].digest)
+    await world.images.delete(TENANT, refs[0].digest)
     assert kinds(await world.ask(*refs)) == [errors.ImageNotFound]
 
 
 async def test_model_describes_itself(world: World):
     """GetModel names the model, the version of its outcomes, its labels, licence and limits."""
-    model = await world.service.describe(world.channel)
+    model = await world.describe()
     (answer,) = await world.ask(inline(picture(1)))
     assert model.name == world.service.process.model
     assert model.version == answer.model_version != ""
@@ -271,7 +365,7 @@ async def test_digest_and_version_are_in_every_outcome(world: World):
     """Results and errors alike say which image they are about and which model answered."""
     (good,) = await world.stored(picture(1))
     answers = await world.ask(good, UNKNOWN, inline(b"text"))
-    model = await world.service.describe(world.channel)
+    model = await world.describe()
     assert {answer.model_version for answer in answers} == {model.version}
     assert answers[2].digest == hashlib.sha256(b"text").hexdigest()
 

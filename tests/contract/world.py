@@ -16,11 +16,17 @@ from services.inference.engine import EngineError, Tensors
 from services.inference.fake import FakeEngine
 from services.media.objects import Objects
 from services.media.store import ImageStore
-from services.results.store import ResultStore
+from services.results.results import Results
+from services.serving import elsewhere, tenancy
+from services.serving.diagnostics import Diagnostics
 from services.serving.server import grpc_server
 from services.serving.status import from_rpc_error
 from tests.contract.services import Answer, ModelService
 from visionmesh.common.v1.image_pb2 import ImageRef
+from visionmesh.common.v1.model_pb2 import Model
+
+TOKEN = "the secret of this mesh"
+TENANT = "acme"
 
 
 class World:
@@ -34,7 +40,9 @@ class World:
         objects = Objects.open(folder)
         self.service = service
         self.images = ImageStore(objects)
-        self.results = ResultStore(objects)
+        self.objects = objects
+        self.diagnostics = Diagnostics()
+        self.results = Results.over(objects, diagnostics=self.diagnostics)
         self.hold = False
         self.held = asyncio.Event()
         self.release = asyncio.Event()
@@ -44,16 +52,32 @@ class World:
         )
         self.channel: grpc.aio.Channel
 
-    async def ask(self, *refs: ImageRef, timeout_s: float = 60) -> list[Answer]:
+    async def ask(
+        self,
+        *refs: ImageRef,
+        timeout_s: float = 60,
+        tenant: str = TENANT,
+        token: str = TOKEN,
+        version: str = "",
+        attempt: str = "",
+    ) -> list[Answer]:
         """Ask the service over the wire; a failed call is the domain error that it stands for."""
+        metadata = [(tenancy.TOKEN_HEADER, token), (tenancy.TENANT_HEADER, tenant)]
+        if attempt:
+            metadata.append((elsewhere.ATTEMPT_HEADER, attempt))
         try:
-            return await self.service.ask(self.channel, refs, timeout_s)
+            return await self.service.ask(self.channel, refs, timeout_s, tuple(metadata), version)
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
 
-    async def stored(self, *images: bytes) -> list[ImageRef]:
-        """References to images that have been put into the store."""
-        return [ImageRef(digest=(await self.images.create(image))[0].digest) for image in images]
+    async def describe(self) -> Model:
+        """What the service says of itself; that is for everybody in the mesh, not for a tenant."""
+        return await self.service.describe(self.channel, ((tenancy.TOKEN_HEADER, TOKEN),))
+
+    async def stored(self, *images: bytes, tenant: str = TENANT) -> list[ImageRef]:
+        """References to images that a tenant has put into the store."""
+        created = [await self.images.create(tenant, image) for image in images]
+        return [ImageRef(digest=record.digest) for record, _ in created]
 
     def _answer(self, inputs: Tensors) -> Tensors:
         if self.fail and self.service.is_dark(inputs):
@@ -73,15 +97,16 @@ async def world_of(
     """Start a service over a folder; another one over the same folder is it, started again."""
     world = World(service, folder, precision)
     await world.engine.load()
-    register = service.register(world.engine, world.images, world.results)
+    register = service.register(world.engine, world.images, world.results, world.diagnostics)
     async with (
-        grpc_server(register, service.process.grpc_service or "") as port,
+        grpc_server(register, service.process.grpc_service or "", token=TOKEN) as port,
         grpc.aio.insecure_channel(
             f"127.0.0.1:{port}", options=(("grpc.max_send_message_length", -1),)
         ) as channel,
     ):
         world.channel = channel
         yield world
+    await world.results.close()
     await world.engine.close()
 
 

@@ -114,7 +114,7 @@ async def test_memory_is_freed_though_nobody_comes():
     memory.put(key(1), b"x")
 
     async def empty() -> None:
-        while len(memory):
+        while len(memory):  # noqa: ASYNC110 -- nobody says when
             await asyncio.sleep(0.001)
 
     await asyncio.wait_for(empty(), 30)

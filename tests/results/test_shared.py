@@ -49,7 +49,7 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     """Wait for something that happens by itself."""
 
     async def wait() -> None:
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110 -- nobody says when
             await asyncio.sleep(0.005)
 
     await asyncio.wait_for(wait(), 30)
@@ -94,8 +94,9 @@ async def test_who_waits_gets_what_was_published(redis: RedisServer):
     """While one makes a result the others wait, and get it."""
     async with tier_of(redis) as tier, tier_of(redis) as other:
         lease = await lease_of(tier)
+        asked = await redis.scripts_run()
         waiting = [asyncio.create_task(other.claim(KEY, anything)) for _ in range(5)]
-        await asyncio.sleep(0)
+        await redis.until_asked(asked + 5)
         await tier.publish(KEY, b"result", lease)
         assert await asyncio.gather(*waiting) == [b"result"] * 5
 
@@ -104,8 +105,9 @@ async def test_released_lease_is_the_next_ones(redis: RedisServer):
     """When the holder gives up, somebody who waits may try, and knows that somebody was ahead."""
     async with tier_of(redis) as tier, tier_of(redis) as other:
         lease = await lease_of(tier)
+        asked = await redis.scripts_run()
         waiting = asyncio.create_task(lease_of(other))
-        await asyncio.sleep(0.05)
+        await redis.until_asked(asked + 2)
         assert not waiting.done()
         tier.release(lease)
         assert (await waiting).waited

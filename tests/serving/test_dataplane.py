@@ -3,91 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator
 
 import pytest
 
 from services import errors
 from services.limits import MAX_INLINE_BYTES
-from services.media.objects import Objects
-from services.media.store import ImageStore
-from services.results.keys import ResultKey
-from services.results.store import ResultStore
 from services.serving import deadline
-from services.serving.dataplane import BATCH_CONCURRENCY, DataPlane, Origin
+from services.serving.dataplane import BATCH_CONCURRENCY
+from tests.serving.world import World, inline
 from tests.support.mesh import digests
 from tests.support.photos import jpeg
 from visionmesh.common.v1.image_pb2 import ImageRef
 
 
-class CountingModel:
-    """Answers the length of the rendition, and remembers how often and how widely it was asked."""
-
-    name = "counting"
-    version = "0123456789abcdef"
-
-    def __init__(self) -> None:
-        self.calls = 0
-        self.running = 0
-        self.most_running = 0
-        self.hold: asyncio.Event | None = None
-        self.entered = asyncio.Event()
-        self.left = asyncio.Event()
-        self.fail: Callable[[bytes], Exception | None] = lambda rendition: None
-
-    async def predict(self, rendition: bytes) -> int:
-        self.calls += 1
-        self.running += 1
-        self.most_running = max(self.most_running, self.running)
-        self.entered.set()
-        try:
-            if self.hold:
-                await self.hold.wait()
-            await asyncio.sleep(0)
-            if error := self.fail(rendition):
-                raise error
-            return len(rendition)
-        finally:
-            self.running -= 1
-            self.left.set()
-
-    def encode(self, result: int) -> bytes:
-        return str(result).encode()
-
-    def decode(self, data: bytes) -> int:
-        return int(data)
-
-
-class World:
-    """A data plane with everything around it."""
-
-    def __init__(self) -> None:
-        self.objects = Objects.open("memory:///")
-        self.images = ImageStore(self.objects)
-        self.results = ResultStore(self.objects)
-        self.model = CountingModel()
-        self.plane: DataPlane[int] = DataPlane(self.model, self.images, self.results)
-
-    async def photo(self, seed: int = 0) -> ImageRef:
-        record, _ = await self.images.create(jpeg(320, 240, seed=seed))
-        return ImageRef(digest=record.digest)
-
-
 @pytest.fixture
-def world() -> World:
-    return World()
-
-
-def inline(data: bytes) -> ImageRef:
-    return ImageRef(digest=hashlib.sha256(data).hexdigest(), data=data)
+async def world() -> AsyncIterator[World]:
+    world = World()
+    yield world
+    await world.close()
 
 
 async def test_one_outcome_each_in_order(world: World):
     """Good and unknown references come back in the order in which they were given."""
     first, second = await world.photo(1), await world.photo(2)
     unknown = ImageRef(digest=digests(1)[0])
-    outcomes = await world.plane.outcomes([second, unknown, first])
+    outcomes = await world.look(second, unknown, first)
     assert [outcome.digest for outcome in outcomes] == [
         second.digest,
         unknown.digest,
@@ -104,70 +45,30 @@ async def test_one_outcome_each_in_order(world: World):
 async def test_second_look_is_stored(world: World):
     """A result that is stored is answered without the model."""
     ref = await world.photo()
-    (first,) = await world.plane.outcomes([ref])
-    (second,) = await world.plane.outcomes([ref])
-    assert (first.origin, second.origin) == (Origin.INFERENCE, Origin.STORED)
-    assert first.result == second.result
+    (first,) = await world.look(ref)
+    (second,) = await world.look(ref)
+    assert first.encoded == second.encoded
     assert world.model.calls == 1
 
 
 async def test_duplicates_are_looked_at_once(world: World):
     """A digest that a batch names five times costs one inference and has five outcomes."""
     ref = await world.photo()
-    outcomes = await world.plane.outcomes([ref] * 5)
-    assert len({outcome.result for outcome in outcomes}) == 1
+    outcomes = await world.look(*[ref] * 5)
+    assert len({outcome.encoded for outcome in outcomes}) == 1
     assert len(outcomes) == 5
     assert world.model.calls == 1
-
-
-async def test_garbage_in_the_store_costs_an_inference(world: World):
-    """A stored result that cannot be read is made again and replaced."""
-    ref = await world.photo()
-    key = ResultKey(ref.digest, world.model.name, world.model.version)
-    await world.results.put(key, b"\xffgarbage")
-    (outcome,) = await world.plane.outcomes([ref])
-    assert outcome.origin is Origin.INFERENCE
-    assert await world.results.get(key) == str(outcome.result).encode()
-
-
-async def test_store_failure_costs_no_answer(world: World, monkeypatch: pytest.MonkeyPatch):
-    """Results that can neither be read nor written are still answered."""
-
-    async def down(*_: object) -> None:
-        raise errors.StoreUnavailable("down")
-
-    ref = await world.photo()
-    monkeypatch.setattr(world.results, "get", down)
-    monkeypatch.setattr(world.results, "put", down)
-    (outcome,) = await world.plane.outcomes([ref])
-    assert outcome.error is None
-    assert outcome.result
 
 
 async def test_deleted_while_the_model_looks(world: World):
     """An image that is deleted during its inference is not found, and nothing of it is left."""
     ref = await world.photo()
     world.model.hold = asyncio.Event()
-    call = asyncio.create_task(world.plane.outcomes([ref]))
+    call = asyncio.create_task(world.look(ref))
     await world.model.entered.wait()
-    await world.images.delete(ref.digest)
+    await world.images.delete("acme", ref.digest)
     world.model.hold.set()
     (outcome,) = await call
-    assert isinstance(outcome.error, errors.ImageNotFound)
-    assert await world.objects.list("images") == []
-
-
-async def test_deleted_while_its_result_is_stored(world: World, monkeypatch: pytest.MonkeyPatch):
-    """A deletion that the storing of a result overtakes leaves nothing either."""
-    ref = await world.photo()
-    put = world.results.put
-
-    async def late(key: ResultKey, data: bytes) -> None:
-        await world.images.delete(ref.digest)
-        await put(key, data)
-
-    monkeypatch.setattr(world.results, "put", late)
-    (outcome,) = await world.plane.outcomes([ref])
     assert isinstance(outcome.error, errors.ImageNotFound)
     assert await world.objects.list("images") == []
 
@@ -175,20 +76,20 @@ async def test_deleted_while_its_result_is_stored(world: World, monkeypatch: pyt
 async def test_failure_is_one_outcome(world: World):
     """A model that fails on one image answers the others, and the failure is not stored."""
     poison, good = await world.photo(1), await world.photo(2)
-    rendition = await world.images.rendition(await world.images.get(poison.digest))
+    rendition = await world.images.rendition(await world.images.get("acme", poison.digest))
     world.model.fail = lambda data: RuntimeError("boom") if data == rendition else None
-    outcomes = await world.plane.outcomes([poison, good])
+    outcomes = await world.look(poison, good)
     assert isinstance(outcomes[0].error, RuntimeError)
     assert outcomes[1].error is None
     world.model.fail = lambda data: None
-    (again,) = await world.plane.outcomes([poison])
+    (again,) = await world.look(poison)
     assert again.error is None
 
 
 async def test_inline_bytes_need_no_store(world: World):
     """Inline bytes of an image that is not stored are looked at, and leave nothing behind."""
     ref = inline(jpeg(320, 240, seed=7))
-    (outcome,) = await world.plane.outcomes([ref])
+    (outcome,) = await world.look(ref)
     assert outcome.error is None
     assert (outcome.width, outcome.height) == (320, 240)
     assert await world.objects.list("images") == []
@@ -197,7 +98,7 @@ async def test_inline_bytes_need_no_store(world: World):
 async def test_inline_bytes_under_another_digest(world: World):
     """Inline bytes that are not what the digest names are refused before anything is done."""
     ref = ImageRef(digest=digests(1)[0], data=jpeg(320, 240))
-    (outcome,) = await world.plane.outcomes([ref])
+    (outcome,) = await world.look(ref)
     assert isinstance(outcome.error, errors.DigestMismatch)
     assert world.model.calls == 0
 
@@ -206,14 +107,14 @@ async def test_mismatch_beside_the_real_image(world: World):
     """Wrong inline bytes do not hide behind the same digest's stored image in one call."""
     real = await world.photo()
     liar = ImageRef(digest=real.digest, data=jpeg(64, 64))
-    outcomes = await world.plane.outcomes([real, liar])
+    outcomes = await world.look(real, liar)
     assert outcomes[0].error is None
     assert isinstance(outcomes[1].error, errors.DigestMismatch)
 
 
 async def test_corrupt_inline_bytes(world: World):
     """Inline bytes that are no image are that image's error."""
-    (outcome,) = await world.plane.outcomes([inline(b"these are words")])
+    (outcome,) = await world.look(inline(b"these are words"))
     assert isinstance(outcome.error, errors.UnsupportedFormat)
 
 
@@ -222,16 +123,16 @@ async def test_too_many_inline_bytes(world: World):
     half = bytes(MAX_INLINE_BYTES // 2 + 1)
     refs = [ImageRef(digest=digest, data=half) for digest in digests(2)]
     with pytest.raises(errors.ImageTooLarge, match=str(MAX_INLINE_BYTES)):
-        await world.plane.outcomes(refs)
+        await world.look(*refs)
 
 
 async def test_deadline_answers_what_is_finished(world: World):
     """At the deadline finished images have results and the others DeadlineExceeded."""
     stored, stuck = await world.photo(1), await world.photo(2)
-    await world.plane.outcomes([stored])
+    await world.look(stored)
     world.model.hold = asyncio.Event()
     with deadline.limit(0.2):
-        outcomes = await world.plane.outcomes([stored, stuck])
+        outcomes = await world.look(stored, stuck)
     assert outcomes[0].error is None
     assert isinstance(outcomes[1].error, errors.DeadlineExceeded)
 
@@ -240,7 +141,7 @@ async def test_cancelled_call_stops_its_work(world: World):
     """When the caller goes away its images are not worked on any more."""
     world.model.hold = asyncio.Event()
     ref = await world.photo()
-    call = asyncio.create_task(world.plane.outcomes([ref]))
+    call = asyncio.create_task(world.look(ref))
     await world.model.entered.wait()
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -251,6 +152,6 @@ async def test_cancelled_call_stops_its_work(world: World):
 async def test_batch_leaves_room(world: World):
     """A big batch never occupies the model with more than its share at once."""
     refs = [await world.photo(seed) for seed in range(BATCH_CONCURRENCY * 2)]
-    await world.plane.outcomes(refs)
+    await world.look(*refs)
     assert world.model.calls == len(refs)
     assert world.model.most_running <= BATCH_CONCURRENCY

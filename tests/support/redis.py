@@ -76,7 +76,19 @@ class RedisServer:
     async def keys(self) -> list[str]:
         """The names of everything that is stored."""
         async with self.client() as redis:
-            return sorted(key.decode() for key in await redis.keys("*"))
+            keys = await redis.keys("*")
+        return sorted(key.decode() for key in keys if isinstance(key, bytes))
+
+    async def scripts_run(self) -> int:
+        """How often the server was asked to run a script."""
+        async with self.client() as redis:
+            statistics = await redis.info("commandstats")
+        return int(statistics.get("cmdstat_evalsha", {}).get("calls", 0))
+
+    async def until_asked(self, times: int) -> None:
+        """Wait until scripts were run so often in all."""
+        while await self.scripts_run() < times:  # noqa: ASYNC110 -- Redis tells nobody
+            await asyncio.sleep(0.005)
 
     @property
     def _running(self) -> asyncio.subprocess.Process:
