@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tests.support import photos
 
 NEW = "fedcba9876543210"
 MADE_UP = "0123456789abcdef"
+WAIT_S = 20.0
 KINDS = ("nsfw", "moderation")
 
 
@@ -251,6 +253,10 @@ async def test_model_that_is_lost_when_the_mesh_starts_again(tmp_path: Path, jpe
     async with world(tmp_path, versions_ttl_s=0.0) as rest:
         path = f"/v1/images/{await rest.upload(jpeg)}"
         answers = {what: await rest.get(f"{path}/{what}") for what in KINDS}
+        kept = tmp_path / "objects" / "releases" / "last" / "models" / "nsfw.json"
+        async with asyncio.timeout(WAIT_S):
+            while not kept.exists():  # it is written down shortly after it was heard of
+                await rest.get("/healthz")
     async with world(tmp_path, nsfw_error=errors.Unavailable("down")) as rest:
         for what, before in answers.items():
             for url in (f"{path}/{what}", before.headers["Content-Location"]):

@@ -108,10 +108,14 @@ class FakeModel:
 
 
 class FailingNsfw(NsfwServicer):
-    """The real servicer, until `error` is set: then every call fails with it."""
+    """The real servicer, until `error` is set: then every call fails with it.
+
+    `described` is set when moderation and the facade both have heard what the model is.
+    """
 
     error: Exception | None = None
     described: asyncio.Event
+    descriptions = 0
 
     def __init__(self, plane: DataPlane[NsfwResult], model: nsfw_pb2.GetModelResponse) -> None:
         super().__init__(plane, model)
@@ -128,7 +132,9 @@ class FailingNsfw(NsfwServicer):
     async def GetModel(self, request: Any, context: Any) -> nsfw_pb2.GetModelResponse:
         if self.error:
             raise self.error
-        self.described.set()
+        self.descriptions += 1
+        if self.descriptions == 2:
+            self.described.set()
         return await super().GetModel(request, context)
 
 
@@ -350,6 +356,7 @@ async def _moderation(
     archive.keep(policies.all())
     releases = Releases(objects, models, policies=in_use, ttl_s=rest.versions_ttl_s)
     stack.push_async_callback(releases.close)
+    await releases.start()
     stored = StoredReplies(store, results, MODELS)
     moderator = Moderator(models, MODELS, releases, Fallback(stored, releases))
     audit = AuditLog.open("", folder, False, "moderation")
