@@ -39,10 +39,16 @@ async def main(images: int, requests: int, pinned: float, nsfw: int) -> None:
         f"[bold]Zipf, exponent {EXPONENT:g}[/]: {requests} requests over {images} photos "
         f"({machine()})"
     )
-    with tempfile.TemporaryDirectory() as folder, redis_server() as redis:
-        async with running_mesh(
-            Path(folder), log_level="warning", replicas={"nsfw": nsfw}, config={"redis_url": redis.url}
-        ) as mesh:
+    with tempfile.TemporaryDirectory() as folder:
+        async with (
+            redis_server() as redis,
+            running_mesh(
+                Path(folder),
+                log_level="warning",
+                replicas={"nsfw": nsfw},
+                config={"redis_url": redis.url},
+            ) as mesh,
+        ):
             digests = await _stored(mesh, images)
             paths, asked = _paths(edge.current_release(mesh.edge_url), digests, requests, pinned)
             before = await _state(mesh, nsfw)

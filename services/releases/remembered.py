@@ -20,7 +20,7 @@ PATIENCE_S: Final = 0.25
 LONGEST_S: Final = 2.0
 """How long a request waits for the very first answer: longer than a question may take (a guess)."""
 
-FAILURE_TTL_S: Final = 1.0
+FAILURE_TTL_S: Final = 0.1
 """How long who was never heard of is not asked again after it has failed (a guess)."""
 
 T = TypeVar("T")

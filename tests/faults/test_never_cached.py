@@ -22,11 +22,11 @@ TIMEOUT_MS = "5000"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    with redis_server() as redis:
-        async with world(
-            tmp_path_factory.mktemp("mesh"), config={"redis_url": redis.url}
-        ) as running:
-            yield running
+    async with (
+        redis_server() as redis,
+        world(tmp_path_factory.mktemp("mesh"), config={"redis_url": redis.url}) as running,
+    ):
+        yield running
 
 
 def results_of(mesh: World, digest: str) -> tuple[int, list[str]]:

@@ -20,13 +20,15 @@ REPLICAS = 2
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    with redis_server() as redis:
-        async with world(
+    async with (
+        redis_server() as redis,
+        world(
             tmp_path_factory.mktemp("mesh"),
             replicas={"nsfw": REPLICAS, "rest": 2},
             config={"redis_url": redis.url},
-        ) as running:
-            yield running
+        ) as running,
+    ):
+        yield running
 
 
 async def inferences(mesh: World) -> int:

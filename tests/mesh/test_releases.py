@@ -45,19 +45,19 @@ async def test_an_answer_names_what_made_it(mesh: World, digests: list[str]):
 
 
 async def test_a_verdict_names_what_made_it(mesh: World, digests: list[str]):
-    """A batch over both versions has two releases, each with its own model's version."""
-    outcomes = await mesh.grpc.moderate([ImageRef(digest=digest) for digest in digests])
+    """A verdict's release has the version of the model that it rests on, over gRPC and REST."""
     seen: dict[str, set[str]] = {}
-    for outcome in outcomes:
+    for digest in digests:
+        (outcome,) = await mesh.grpc.moderate([ImageRef(digest=digest)])
         version = outcome.verdict.model_versions["nsfw"]
         seen.setdefault(version, set()).add(outcome.verdict.release)
+        answer = (await mesh.call("GET", f"/v1/images/{digest}/moderation")).json
+        assert answer["release"] in seen[answer["models"][0]["version"]]
+    assert len(seen) == 2, "both replicas were asked"
     for version, names in seen.items():
         (name,) = names
         parts = (await mesh.call("GET", f"/v1/releases/{name}")).json
         assert {"name": "nsfw", "version": version} in parts["models"]
-    for digest in digests:
-        answer = (await mesh.call("GET", f"/v1/images/{digest}/moderation")).json
-        assert answer["release"] in seen[answer["models"][0]["version"]]
 
 
 async def test_a_pin_gives_only_its_own(mesh: World, digests: list[str]):
