@@ -8,6 +8,7 @@ import re
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -18,6 +19,7 @@ from mesh.config import MeshConfig
 from mesh.errors import MeshError
 from mesh.keys import KeyFile
 from mesh.state import DataDir
+from tests.cli.toys import until
 
 COMMAND = (sys.executable, "-c", "from mesh.cli import app; app()", "keys")
 
@@ -168,18 +170,27 @@ def test_a_damaged_file_closes_the_mesh(data, text):
     assert data.keys_file.read_text() == text
 
 
-def test_writers_at_the_same_time_lose_nothing(data):
-    """Of keys made by several processes at once, each is there and known to Envoy."""
+async def test_writers_at_the_same_time_lose_nothing(data):
+    """Who changes keys while another one does waits for it, and both changes reach Envoy."""
     arguments = [*COMMAND, "create", "--tenant", "acme", "--data", str(data.root)]
-    writers = [
-        subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        for _ in range(6)
-    ]
-    made = [writer.communicate()[0].strip() for writer in writers]
-    assert all(writer.returncode == 0 for writer in writers)
+    admission = Admission(data, MeshConfig())
+    with admission.changing() as file:
+        writer = subprocess.Popen(
+            arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        await until(lambda: waits(writer.pid) or writer.poll() is not None, "a second writer")
+        assert writer.poll() is None
+        _, first = file.create("globex")
+    second = writer.communicate()[0].strip()
     kept = {key.sha256 for key in KeyFile(data.keys_file).read()}
-    assert kept == {sha256(key) for key in made}
+    assert kept == {sha256(first), sha256(second)}
     assert all(digest in told(data) for digest in kept)
+
+
+def waits(pid: int) -> bool:
+    """Whether a process waits for a lock that another one holds: see proc_locks(5)."""
+    locks = Path("/proc/locks").read_text().splitlines()
+    return any("->" in line.split() and str(pid) in line.split() for line in locks)
 
 
 def test_a_directory_that_cannot_be_made(tmp_path):
