@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from mesh import state
-from mesh.commands.options import Data, reported
+from mesh.commands.options import Config, Data, reported
 from mesh.errors import InvalidOption, MeshError, NotRunning
 
 if TYPE_CHECKING:
+    from services.audit.database import Database
     from services.audit.entry import Entry
     from services.audit.replay import Result
 
@@ -34,7 +35,7 @@ Url = Annotated[
         "--url",
         envvar="VISIONMESH_AUDIT_URL",
         metavar="URL",
-        help="The audit database, when it is not the data directory's.",
+        help="The audit database. By default the configuration's, or the data directory's.",
     ),
 ]
 Tenant = Annotated[str, typer.Option(metavar="TENANT", help="Only this tenant's.")]
@@ -46,6 +47,7 @@ Until = Annotated[str, typer.Option(metavar="TIME", help="Only before this time,
 @reported
 def export(
     data: Data = state.DEFAULT,
+    config: Config = None,
     url: Url = "",
     tenant: Tenant = "",
     since: Since = "",
@@ -59,7 +61,7 @@ def export(
     from services.rest import views
     from visionmesh.moderation.v1.moderation_pb2 import ListAuditEntriesResponse
 
-    for entry in _entries(data, url, tenant, since, until):
+    for entry in _entries(_database(data, config, url), tenant, since, until):
         [shown] = views.audit_page(ListAuditEntriesResponse(entries=[to_proto(entry)]))["entries"]
         sys.stdout.write(json.dumps({"tenant": entry.tenant, **shown}) + "\n")
 
@@ -68,6 +70,7 @@ def export(
 @reported
 def replay(
     data: Data = state.DEFAULT,
+    config: Config = None,
     url: Url = "",
     tenant: Tenant = "",
     since: Since = "",
@@ -82,7 +85,9 @@ def replay(
     """
     from services.audit.replay import Result
 
-    counts = asyncio.run(_replay(data, _entries(data, url, tenant, since, until)))
+    counts = asyncio.run(
+        _replay(data, _entries(_database(data, config, url), tenant, since, until))
+    )
     parts = [f"{counts[result]} {result.value}" for result in Result if counts[result]]
     typer.echo(f"{counts.total()} verdicts: {', '.join(parts) or 'nothing to compare'}")
     if counts[Result.DIFFERENT]:
@@ -115,16 +120,23 @@ async def _replay(data: Path, entries: Iterator[Entry]) -> Counter[Result]:
     return counts
 
 
-def _entries(data: Path, url: str, tenant: str, since: str, until: str) -> Iterator[Entry]:
+def _database(data: Path, config: Path | None, url: str) -> Database:
+    """The database that the mesh records in. Raises InvalidOption, MeshError."""
+    from mesh.config import find, load
+    from services.audit.database import Database
+
+    file = data.absolute() / "audit.db"
+    if not (url := url or load(find(config, data)).audit.url) and not file.is_file():
+        raise MeshError(f"--data {data}: there is no audit log, {file}")
+    return Database(url or file)
+
+
+def _entries(database: Database, tenant: str, since: str, until: str) -> Iterator[Entry]:
     """The entries that are asked for. Raises InvalidOption, MeshError."""
-    from services.audit.database import Database, cause
+    from services.audit.database import cause
     from services.errors import AuditUnavailable
 
     bounds = [_id("--since", since), _id("--until", until)]
-    file = data.absolute() / "audit.db"
-    if not url and not file.is_file():
-        raise MeshError(f"--data {data}: there is no audit log: {file}")
-    database = Database(url or file)
     try:
         yield from database.stream(tenant, *bounds)
     except AuditUnavailable as error:
