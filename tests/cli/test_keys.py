@@ -172,12 +172,8 @@ def test_a_damaged_file_closes_the_mesh(data, text):
 
 async def test_writers_at_the_same_time_lose_nothing(data):
     """Who changes keys while another one does waits for it, and both changes reach Envoy."""
-    arguments = [*COMMAND, "create", "--tenant", "acme", "--data", str(data.root)]
-    admission = Admission(data, MeshConfig())
-    with admission.changing() as file:
-        writer = subprocess.Popen(
-            arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
+    with Admission(data, MeshConfig()).changing() as file:
+        writer = creating(data)
         await until(lambda: waits(writer.pid) or writer.poll() is not None, "a second writer")
         assert writer.poll() is None
         _, first = file.create("globex")
@@ -185,6 +181,16 @@ async def test_writers_at_the_same_time_lose_nothing(data):
     kept = {key.sha256 for key in KeyFile(data.keys_file).read()}
     assert kept == {sha256(first), sha256(second)}
     assert all(digest in told(data) for digest in kept)
+
+
+def creating(data: DataDir) -> subprocess.Popen[str]:
+    """Another process that makes a key."""
+    return subprocess.Popen(
+        [*COMMAND, "create", "--tenant", "acme", "--data", str(data.root)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
 
 
 def waits(pid: int) -> bool:
