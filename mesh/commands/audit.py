@@ -85,9 +85,8 @@ def replay(
     """
     from services.audit.replay import Result
 
-    counts = asyncio.run(
-        _replay(data, _entries(_database(data, config, url), tenant, since, until))
-    )
+    entries = _entries(_database(data, config, url), tenant, since, until)
+    counts = asyncio.run(_replay(data, entries))
     parts = [f"{counts[result]} {result.value}" for result in Result if counts[result]]
     typer.echo(f"{counts.total()} verdicts: {', '.join(parts) or 'nothing to compare'}")
     if counts[Result.DIFFERENT]:

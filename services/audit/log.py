@@ -116,8 +116,13 @@ class AuditLog:
         size = page_size or PAGE_SIZE
         before = cursor.last_id(page_token, tenant, digest) if page_token else ""
         async with self._readers:
-            # One more than asked for says whether there is a next page.
-            found = await asyncio.to_thread(self._database.page, tenant, size + 1, before, digest)
+            return await asyncio.to_thread(self._page, tenant, size, before, digest)
+
+    def _page(
+        self, tenant: str, size: int, before: str, digest: str
+    ) -> moderation_pb2.ListAuditEntriesResponse:
+        # One more than asked for says whether there is a next page.
+        found = self._database.page(tenant, size + 1, before, digest)
         more = cursor.token(found[size - 1].id, tenant, digest) if len(found) > size else ""
         return moderation_pb2.ListAuditEntriesResponse(
             entries=[to_proto(entry) for entry in found[:size]], next_page_token=more

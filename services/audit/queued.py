@@ -121,7 +121,7 @@ class Queued:
             return
         try:
             self._spool.append([frame(entry) for entry in waiting])
-        except OSError as error:
+        except Exception as error:  # whatever it is: no verdict is held up by it
             self._complain(error)
             self._keep(entries)
             return
@@ -138,10 +138,11 @@ class Queued:
         except OSError as error:
             self._complain(error)
 
-    def _complain(self, error: OSError) -> None:
+    def _complain(self, error: Exception) -> None:
         if not self._disk_says:
             _log.error("audit spool not written", error=str(error))
-        self._disk_says = (error.strerror or str(error)).lower()
+        said = error.strerror if isinstance(error, OSError) else None
+        self._disk_says = said.lower() if said else "internal error"
         self._retry_at = time.monotonic() + RETRY_S
 
     def _keep(self, entries: list[Entry]) -> None:

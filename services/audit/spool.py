@@ -142,11 +142,18 @@ class Spool:
             if segment is None or segment.taken == segment.size:
                 return None
             begin, end = segment.taken, segment.size
-        with segment.path.open("rb") as file:
-            file.seek(begin)
-            found = list(entries(file.read(end - begin)))
+        found = list(entries(self._read(segment, begin, end)))
         taken = [each for each in found if isinstance(each, Entry)]
         return Chunk(segment, end, taken, sum(each for each in found if isinstance(each, int)))
+
+    def _read(self, segment: _Segment, begin: int, end: int) -> bytes:
+        with self._writing:
+            if segment is self._current and self._descriptor is not None:
+                # By its name it might not be there any more.
+                return os.pread(self._descriptor, end - begin, begin)
+        with segment.path.open("rb") as file:
+            file.seek(begin)
+            return file.read(end - begin)
 
     def done(self, chunk: Chunk) -> None:
         """The entries of a chunk are in the database: forget them. Raises OSError."""
@@ -205,7 +212,7 @@ class Spool:
 
     def _begun(self) -> _Segment:
         path = self._folder / f"{self._held_name}.{time.time_ns():016x}{_SUFFIX}"
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         self._named = False
         segment = _Segment(path)
         with self._lock:

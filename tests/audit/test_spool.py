@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 
 import pytest
 
@@ -66,6 +67,16 @@ def test_many_files(tmp_path, monkeypatch):
     assert len(list(tmp_path.glob("*.spool"))) > 5
     assert taken(spool) == wanted
     assert len(list(tmp_path.glob("*.spool"))) <= 1
+    spool.close()
+
+
+def test_removed_while_it_is_written(tmp_path):
+    """Entries of a file that somebody removed are taken all the same."""
+    spool = Spool(tmp_path / "x", "a")
+    wanted = [entry(number) for number in range(3)]
+    spool.append([frame(each) for each in wanted])
+    shutil.rmtree(tmp_path / "x")
+    assert taken(spool) == wanted
     spool.close()
 
 
