@@ -280,7 +280,7 @@ async def test_policy_that_the_release_did_not_have(tmp_path: Path):
         [old] = await w.moderation.moderate(refs([digest]), "gone", release=name)
         with pytest.raises(errors.PolicyNotFound):
             await w.moderation.moderate(refs([digest]), "gone")
-    assert old.verdict.policy == "gone"
+    assert (old.verdict.policy, old.verdict.release) == ("gone", name)
 
 
 async def test_restart_while_the_model_is_down(tmp_path: Path):
