@@ -59,7 +59,7 @@ KINDS: Final[Mapping[type[VisionmeshError], Kind]] = {
 }
 """HTTP status and title of each error; one without a row has its nearest ancestor's."""
 
-CHALLENGE: Final = "Bearer"
+CHALLENGE: Final = 'Bearer realm="visionmesh"'
 """How a client that has shown no key may show one (RFC 6750); `X-API-Key` has no scheme."""
 
 _FIELDS: Final[Mapping[str, str]] = {

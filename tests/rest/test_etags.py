@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.rest.etags import etag, matches
+from services.rest.etags import etag, matches, names
 
 TAG = etag("digest", "model", "version")
 
@@ -22,6 +22,7 @@ def test_follows_from_its_parts():
 def test_matches(header: str):
     """A tag is found strong or weak, alone or in a list, and `*` names every tag."""
     assert matches(header, TAG)
+    assert names(header, TAG) == (header.strip() != "*"), "`*` names no tag"
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ PATHS = (
     "/v1/models",
     "/v1/models/nsfw",
     "/v1/policies",
+    "/v1/releases/current",
     "/openapi.json",
     "/docs",
 )

@@ -48,6 +48,39 @@ def test_says_that_there_are_none():
         query.parse("a=1")
 
 
+@pytest.mark.parametrize(
+    ("parameters", "written"),
+    [
+        ({}, "/p"),
+        ({"policy": "default"}, "/p"),
+        ({"release": "r", "fields": "a(b),c/d"}, "/p?fields=a(b),c/d&release=r"),
+        ({"release": "r", "policy": "strict"}, "/p?policy=strict&release=r"),
+        ({"cursor": "a b&c"}, "/p?cursor=a%20b%26c"),
+    ],
+)
+def test_canonical_urls(parameters: dict[str, str], written: str):
+    """A URL has its parameters sorted, and says nothing that goes without saying."""
+    assert query.canonical_url("/p", parameters) == written
+
+
+@pytest.mark.parametrize("raw", ["", "0" * 15, "0" * 17, "A" * 16, "current", "0" * 16 + "\n"])
+def test_release_names(raw: str):
+    """A release's name is 16 lower-case hexadecimal digits."""
+    with pytest.raises(InvalidArgument, match="hexadecimal"):
+        query.release_name(raw)
+    assert query.release_name("0123456789abcdef") == "0123456789abcdef"
+
+
+@pytest.mark.parametrize("raw", ["0", "11", "-1", "1.0", "\u0661", "1e1", " 1"])
+def test_whole_numbers(raw: str):
+    """A number is from 1 to its limit, or not there."""
+    with pytest.raises(InvalidArgument, match="from 1 to 10") as failure:
+        query.whole_number({"limit": raw}, "limit", 10)
+    assert (failure.value.field, failure.value.limit) == ("limit", "10")
+    assert [query.whole_number({"limit": each}, "limit", 10) for each in ("1", "10")] == [1, 10]
+    assert query.whole_number({}, "limit", 10) == 0
+
+
 @pytest.mark.parametrize("raw", ["", "cat", "A" * 64, "0" * 63, "0" * 65, "0" * 64 + "\n"])
 def test_image_ids(raw: str):
     """An image id is 64 lower-case hexadecimal digits, and nothing around them."""

@@ -51,7 +51,7 @@ async def test_strangers_are_refused(mesh: World, jpeg: bytes, headers: dict[str
     ]
     for answer in answers:
         assert (answer.status, answer.json["code"]) == (401, "UNAUTHENTICATED")
-        assert answer.headers["WWW-Authenticate"] == "Bearer"
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
         assert answer.headers["Cache-Control"] == "no-store"
     assert (await mesh.ask("GET", "/v1/nothing", headers=headers, check=False)).status == 401
     assert mesh.stored_files() == []
@@ -106,7 +106,7 @@ async def test_each_has_its_own(mesh: World, jpeg: bytes):
 
 
 class Accesses:
-    """Counts what is done to the store, whichever image it is done to."""
+    """Counts what is done to the store for images, whichever image it is done for."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seen: Counter[tuple[str, str]] = Counter()
@@ -119,7 +119,8 @@ class Accesses:
             paths = (
                 [args[0]] if args and isinstance(args[0], str) else list(args[0] if args else ())
             )
-            for path in paths:
+            # What is written down of releases is, by whichever request comes at the time.
+            for path in filter(re.compile("images/|owners/|tombstones/").match, paths):
                 self.seen[name, re.sub("[0-9a-f]{2}/[0-9a-f]{64}", "*", path)] += 1
             return method(objects, *args, **kwargs)
 
