@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -77,10 +77,11 @@ class Mesh:
         any process is started.
         """
         options = self.options
-        with self.data.held():
+        with ExitStack() as stack:
+            stack.enter_context(self.data.held())
             ports.check_free(options.port, self.replicas, options.host)
             self.token = self._let_in()
-            cache = cache_dir(options.cache_dir, self.data.root)
+            cache = stack.enter_context(cache_dir(options.cache_dir, self.data.root))
             settings = proxy_settings(options, self.data, self.config, cache)
             self._front = front = Front(self.data, settings)
             front.prepare()
@@ -99,7 +100,6 @@ class Mesh:
             finally:
                 tidying.cancel()
                 await supervisor.stop(GRACE_S)
-                cache.remove()
                 self._log.close()
 
     async def wait_ready(self, timeout_s: float = START_TIMEOUT_S) -> None:
