@@ -60,6 +60,7 @@ async def main() -> None:
         )
         register = partial(add_NsfwServiceServicer_to_server, NsfwServicer(plane, about))
         try:
+            await results.start()
             await serve(register, catalog.BY_NAME["nsfw"].grpc_service or "", settings, diagnostics)
         finally:
             await plane.close()

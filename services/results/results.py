@@ -78,6 +78,11 @@ class Results:
         shared = SharedTier(redis_url) if redis_url else None
         return cls(MemoryTier(memory_bytes), shared, durable_tier(objects), diagnostics)
 
+    async def start(self) -> None:
+        """Meet Redis before the first request does. Not needed, and never raises."""
+        if self._shared:
+            await self._shared.start()
+
     def remembered(self, key: ResultKey) -> Value | None:
         """What memory has: what there is to know at no cost."""
         value = self._memory.get(key)

@@ -273,6 +273,19 @@ async def test_restarted_redis_is_used_at_once(redis: RedisServer):
         assert tier.ailment() is None
 
 
+async def test_start_meets_redis_before_requests_do(redis: RedisServer):
+    """A tier that has started asks each question once; one that cannot start is only unwell."""
+    async with tier_of(redis) as tier:
+        await tier.start()
+        lease = await lease_of(tier)
+        await tier.publish(KEY, b"result", lease)
+        assert await redis.scripts_run() == 2
+    await redis.kill()
+    async with tier_of(redis) as tier:
+        await tier.start()
+        assert tier.ailment()
+
+
 @pytest.mark.parametrize("how", ["stopped", "slow"])
 async def test_silent_redis_costs_its_budget_once(redis: RedisServer, how: str):
     """A Redis that takes calls and does not answer holds up the first ones, and no others."""
