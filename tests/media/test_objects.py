@@ -85,6 +85,35 @@ async def test_durable_put_syncs_file_and_every_folder(
     assert spy.folders == [root / "a/b", root / "a", root]
 
 
+async def test_folders_that_are_durable_are_not_synced_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Only an object's folder and the one above it are, until that one was removed meanwhile."""
+    objects = Objects.open(tmp_path)
+    await objects.put("a/b/c/one", b"1", durable=True)
+    spy = SyncSpy(monkeypatch)
+    await objects.put("a/b/d/one", b"1", durable=True)
+    assert spy.folders == [tmp_path / "a/b/d", tmp_path / "a/b"]
+    await objects.delete_folder("a/b/c")
+    await objects.delete_folder("a/b/d")
+    await objects.delete_folder("a/b")
+    spy.folders.clear()
+    await objects.put("a/b/d/one", b"1", durable=True)
+    assert spy.folders == [tmp_path / "a/b/d", tmp_path / "a/b", tmp_path / "a"]
+
+
+async def test_a_sync_that_failed_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A folder is taken for durable only after its sync has ended well."""
+    objects = Objects.open(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", _raise(OSError("disk on fire")))
+        with pytest.raises(errors.StoreUnavailable):
+            await objects.put("a/b/c/one", b"1", durable=True)
+    spy = SyncSpy(monkeypatch)
+    await objects.put("a/b/c/one", b"1", durable=True)
+    assert len(spy.folders) == 4
+
+
 async def test_a_name_never_changes_to_what_may_be_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
