@@ -214,6 +214,26 @@ async def test_lost_model(rest: World, jpeg: bytes):
     assert (unknown.status, unknown.json["code"]) == (404, "IMAGE_NOT_FOUND")
 
 
+async def test_hanging_model(tmp_path: Path, jpeg: bytes):
+    """A model that hangs costs its client's time, and no stored score."""
+    async with world(tmp_path, versions_ttl_s=60.0) as rest:
+        path = f"/v1/images/{await rest.upload(jpeg)}/nsfw"
+        answer = await rest.get(path)
+        rest.nsfw.hanging = True
+        again = await rest.get(path, x_request_timeout_ms="3000")
+        assert (again.status, again.body) == (200, answer.body)
+
+
+@pytest.mark.parametrize("what", KINDS)
+async def test_lost_mesh(rest: World, jpeg: bytes, what: str):
+    """What the store alone can say is said without any service: a 304, and a stored score."""
+    path = f"/v1/images/{await rest.upload(jpeg)}/{what}"
+    answer = await rest.get(path)
+    await rest.lose_mesh()
+    assert (await rest.get(path, If_None_Match=answer.headers["ETag"])).status == 304
+    assert (await rest.get(path)).status == (200 if what == "nsfw" else 503)
+
+
 async def test_lost_model_of_another_version(tmp_path: Path, jpeg: bytes):
     """What a lost model never made is not worth waiting for when it was another version."""
     async with world(tmp_path, versions_ttl_s=0.0) as rest:

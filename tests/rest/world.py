@@ -110,10 +110,12 @@ class FakeModel:
 class FailingNsfw(NsfwServicer):
     """The real servicer, until `error` is set: then every call fails with it.
 
+    While `hanging` is set it does not say what it sees, though it says what it is.
     `described` is set when moderation and the facade both have heard what the model is.
     """
 
     error: Exception | None = None
+    hanging = False
     described: asyncio.Event
     descriptions = 0
 
@@ -125,6 +127,8 @@ class FailingNsfw(NsfwServicer):
         self._model = model
 
     async def Classify(self, request: Any, context: Any) -> nsfw_pb2.ClassifyResponse:
+        if self.hanging:
+            await asyncio.Event().wait()
         if self.error:
             raise self.error
         return await super().Classify(request, context)
