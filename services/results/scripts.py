@@ -5,7 +5,17 @@ Every key may hold anything, as Redis is nobody's alone: `pcall` turns a wrong t
 
 from __future__ import annotations
 
+import hashlib
 from typing import Final
+
+
+class Script:
+    """Lua, and the name under which Redis keeps it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
 
 MINE: Final = 1
 BUSY: Final = 0
@@ -16,7 +26,14 @@ GONE: Final = 0
 REFUSED: Final = -1
 """What PUBLISH says became of a result."""
 
-CLAIM: Final = """
+GET: Final = Script("""
+-- KEYS: results; ARGV: field. Something else than a result is none.
+local found = redis.pcall('HGET', KEYS[1], ARGV[1])
+if type(found) == 'string' then return found end
+return false
+""")
+
+CLAIM: Final = Script("""
 -- KEYS: results, lease; ARGV: field, token, lease in ms.
 -- The stored result, or 1 when it is the caller's to make it, or 0 while somebody else does.
 local found = redis.pcall('HGET', KEYS[1], ARGV[1])
@@ -30,9 +47,9 @@ if type(holder) ~= 'string' or redis.call('PTTL', KEYS[2]) < 0 then
   return 1
 end
 return 0
-"""
+""")
 
-PUBLISH: Final = """
+PUBLISH: Final = Script("""
 -- KEYS: results, lease, gone; ARGV: field, envelope, token, lifetime in s.
 -- 1 when the result is kept, 0 when its image is gone, -1 when it is not taken, as by a full Redis.
 -- The lease ends in any case.
@@ -51,31 +68,31 @@ if redis.call('EXISTS', KEYS[3]) == 0 then
 end
 if redis.pcall('GET', KEYS[2]) == ARGV[3] then redis.call('DEL', KEYS[2]) end
 return kept
-"""
+""")
 
-RELEASE: Final = """
+RELEASE: Final = Script("""
 -- KEYS: lease; ARGV: token.
 if redis.pcall('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
-"""
+""")
 
-RENEW: Final = """
+RENEW: Final = Script("""
 -- KEYS: lease; ARGV: token, lease in ms.
 if redis.pcall('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return 0
-"""
+""")
 
-DISCARD: Final = """
+DISCARD: Final = Script("""
 -- KEYS: results; ARGV: field, what was found there. Somebody may have put a good one meanwhile.
 if redis.pcall('HGET', KEYS[1], ARGV[1]) == ARGV[2] then
   return redis.call('HDEL', KEYS[1], ARGV[1])
 end
 return 0
-"""
+""")
 
-FORGET: Final = """#!lua flags=allow-oom
+FORGET: Final = Script("""#!lua flags=allow-oom
 -- KEYS: results, gone; ARGV: seconds for which nothing may be published. A full Redis forgets too.
 redis.call('DEL', KEYS[1])
 redis.call('SET', KEYS[2], '1', 'EX', ARGV[1])
 return 1
-"""
+""")
