@@ -69,14 +69,16 @@ class Front:
 
     async def wait_edge(self) -> None:
         """Wait until a request through the edge is answered."""
-        probe = HttpProbe(self._settings.port, "/healthz", reachable(self._settings.edge_host))
-        while True:
-            try:
-                await probe.check(timeout_s=2.0)
-            except Unhealthy:
-                await asyncio.sleep(POLL_S)
-            else:
-                return
+        await _passed(
+            HttpProbe(self._settings.port, "/healthz", reachable(self._settings.edge_host))
+        )
+
+    async def wait_introduced(self) -> None:
+        """Wait until everybody who takes requests has heard from everybody it asks."""
+        for process in PROCESSES:
+            if process.protocol == "http":
+                for host, port in self._endpoints[process.name]:
+                    await _passed(HttpProbe(port, "/readyz", host))
 
     async def keep_access_log_short(self) -> None:
         """Move the access log aside when it is large, as the processes' files are; for ever."""
@@ -91,3 +93,13 @@ class Front:
     def _write(self, name: str, addresses: list[tuple[str, int]]) -> None:
         proxy.write_endpoints(self._data.endpoints, name, addresses)
         self._endpoints[name] = addresses
+
+
+async def _passed(probe: HttpProbe) -> None:
+    while True:
+        try:
+            await probe.check(timeout_s=2.0)
+        except Unhealthy:
+            await asyncio.sleep(POLL_S)
+        else:
+            return

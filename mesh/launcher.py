@@ -115,6 +115,7 @@ class Mesh:
             async with asyncio.timeout(timeout_s):
                 await self._envoy().wait_routed()
                 await self._envoy().wait_edge()
+                await self._envoy().wait_introduced()
         except TimeoutError:
             raise StartFailed(f"Envoy does not route within {timeout_s:g} s") from None
 

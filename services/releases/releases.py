@@ -37,6 +37,9 @@ FIRST_RETRY_S: Final = 0.1
 LONGEST_RETRY_S: Final = 10.0
 """How seldom, in the end (a guess)."""
 
+INTRODUCTION_S: Final = 5.0
+"""How long after the start somebody who says nothing is waited for before requests are taken."""
+
 COLLECT_S: Final = 0.05
 """How long what is heard of is collected before it is written: at a start all speak at once."""
 
@@ -86,6 +89,8 @@ class Releases:
         self._loaded = False
         self._settled = asyncio.Event()
         self._settled.set()
+        self._clock = clock
+        self._started_at: float | None = None
         self._learning: asyncio.Task[None] | None = None
         self._keeping: asyncio.Task[None] | None = None
 
@@ -95,6 +100,7 @@ class Releases:
         So that what a model lost later has made before is still known to be the same.
         """
         if self._learning is None:
+            self._started_at = self._clock()
             self._learning = asyncio.create_task(self._learn())
             loading = asyncio.create_task(self._load())
             _, late = await asyncio.wait([loading], timeout=LOAD_TIMEOUT_S)
@@ -117,6 +123,17 @@ class Releases:
     def names(self) -> tuple[str, ...]:
         """The models of the mesh, in the catalog's order."""
         return tuple(self._models)
+
+    @property
+    def introduced(self) -> bool:
+        """Whether everybody has answered once, or has had the time to.
+
+        Before that, policies may be unknown that there are, and releases lack versions.
+        """
+        if all(part.last is not None for part in self._parts):
+            return True
+        begun = self._started_at
+        return begun is not None and self._clock() - begun >= INTRODUCTION_S
 
     async def current(self) -> Release:
         """The release that the mesh has now, at most a moment old. Never fails.

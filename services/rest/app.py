@@ -69,7 +69,7 @@ def create_app(settings: RestSettings, mesh: MeshClient, objects: Objects) -> we
     models = ModelHandlers(releases, kinds["Model"], kinds["ModelList"], kinds["PolicyList"])
     named = ReleaseHandlers(releases, kinds["Release"])
     audit = AuditHandlers(mesh, kinds["AuditPage"])
-    service = ServiceHandlers(mesh, contract)
+    service = ServiceHandlers(mesh, releases, contract)
     docs = DocsHandlers(settings.viewer_dir)
 
     app = web.Application(middlewares=[around(Trust(settings.token))])

@@ -10,7 +10,8 @@ import orjson
 from aiohttp import hdrs, web
 
 from services.client.mesh import MeshClient
-from services.errors import ImageNotFound
+from services.errors import ImageNotFound, Unavailable
+from services.releases.releases import Releases
 from services.rest import etags, query
 from services.rest.answers import FORGET, KEEP
 from services.rest.document import Document
@@ -25,8 +26,9 @@ _NO_IMAGE: Final = "0" * 64
 class ServiceHandlers:
     """Health, readiness, and the OpenAPI document, converted once."""
 
-    def __init__(self, mesh: MeshClient, document: Document) -> None:
+    def __init__(self, mesh: MeshClient, releases: Releases, document: Document) -> None:
         self._mesh = mesh
+        self._releases = releases
         self._document = StaticFile(orjson.dumps(document), "application/json")
 
     async def healthz(self, request: web.Request) -> web.Response:
@@ -37,9 +39,12 @@ class ServiceHandlers:
     async def readyz(self, request: web.Request) -> web.Response:
         """GET /readyz: the images service answers through the mesh, and believes the facade.
 
-        Models are not asked: each of them may fail on its own.
+        Models are not asked: each of them may fail on its own. A facade that has just started waits
+        for them to introduce themselves, though: which policies there are, and which release.
         """
         query.parse(request.rel_url.raw_query_string)
+        if not self._releases.introduced:
+            raise Unavailable("the mesh has not introduced itself yet")
         tenancy.act_for(tenancy.LOCAL)  # for nobody nothing would be looked up
         with suppress(ImageNotFound):  # an answer: nothing hashes to this
             await self._mesh.get_image(_NO_IMAGE, timeout_s=READY_TIMEOUT_S)
