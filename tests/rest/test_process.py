@@ -40,11 +40,13 @@ async def process(**settings: str) -> AsyncIterator[asyncio.subprocess.Process]:
 async def port_of(started: asyncio.subprocess.Process) -> int:
     """The port that the process says it serves."""
     assert started.stderr is not None
+    said = ""
     async with asyncio.timeout(TIMEOUT_S):
         while line := (await started.stderr.readline()).decode():
             if found := re.search(r'"address": "127\.0\.0\.1:(\d+)"', line):
                 return int(found[1])
-    raise AssertionError("the process ended without serving")
+            said += line
+    raise AssertionError(f"the process ended without serving:\n{said}")
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
