@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.rest.world import World, digest_of, world
+from tests.rest.world import WAIT_S, World, digest_of, world
 from tests.support import photos
-
-WAIT_S = 20.0
 
 
 async def entries(rest: World, count: int, query: str = "") -> list[dict[str, Any]]:

@@ -57,8 +57,9 @@ async def test_serves_and_drains(rest: World, jpeg: bytes, stop: signal.Signals)
     async with process(**settings, log_json="true", port="0") as started:
         url = f"http://127.0.0.1:{await port_of(started)}"
         async with aiohttp.ClientSession(url) as http:
-            async with http.get("/readyz") as ready:
-                assert ready.status == 200
+            async with asyncio.timeout(TIMEOUT_S):
+                while not await _ready(http):
+                    pass
             rest.images.gate.clear()
             rest.images.arrived.clear()
             upload = asyncio.create_task(_upload(http, jpeg))
@@ -97,6 +98,11 @@ async def test_store_that_cannot_be_opened_is_an_error():
         assert await started.wait() == 1
     assert "nowhere://bucket" in output
     assert "Traceback" not in output
+
+
+async def _ready(http: aiohttp.ClientSession) -> bool:
+    async with http.get("/readyz") as answer:
+        return answer.status == 200
 
 
 async def _upload(http: aiohttp.ClientSession, data: bytes) -> str:

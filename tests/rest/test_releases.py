@@ -9,12 +9,11 @@ import pytest
 
 from services import errors
 from services.rest.answers import PINNED
-from tests.rest.world import DEFAULT, World, world
+from tests.rest.world import DEFAULT, WAIT_S, World, world
 from tests.support import photos
 
 NEW = "fedcba9876543210"
 MADE_UP = "0123456789abcdef"
-WAIT_S = 20.0
 KINDS = ("nsfw", "moderation")
 
 

@@ -60,11 +60,13 @@ async def test_strangers_are_refused(mesh: World, jpeg: bytes, headers: dict[str
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/openapi.json", "/docs"])
 async def test_the_facade_itself_is_nobodys(mesh: World, path: str):
     """Whether it lives, and its contract, it tells everybody."""
+    await mesh.ready()
     assert (await mesh.get(path)).status == 200
 
 
 async def test_a_connection_is_nobodys(mesh: World, jpeg: bytes):
     """What the last request of a connection was for says nothing about the next one."""
+    await mesh.ready()
     path = f"/v1/images/{await mesh.of('acme').upload(jpeg)}"
     for _ in range(3):
         assert (await mesh.of("acme").get(path)).status == 200

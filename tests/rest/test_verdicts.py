@@ -147,8 +147,18 @@ async def test_models_that_nobody_knows(tmp_path: Path):
         assert (await rest.get("/v1/models/nsfw")).status == 503
 
 
+async def test_ready_when_everybody_has_been_heard_of(tmp_path: Path):
+    """A facade that has just started is not ready before it knows which policies there are."""
+    async with world(tmp_path, policies_hang=True) as rest:
+        answer = await rest.get("/readyz")
+        assert (answer.status, answer.json["code"]) == (503, "UNAVAILABLE")
+        rest.moderation.gate.set()
+        assert (await rest.ready()).json == {"status": "ready"}
+
+
 async def test_ready_while_a_model_is_down(rest: World):
     """Readiness asks for the mesh and not for each model."""
+    await rest.ready()
     rest.nsfw.error = errors.Unavailable("down")
     assert (await rest.get("/readyz")).json == {"status": "ready"}
     assert (await rest.get("/healthz")).json == {"status": "ok"}

@@ -53,6 +53,9 @@ from visionmesh.nsfw.v1.nsfw_pb2_grpc import add_NsfwServiceServicer_to_server
 
 CONTRACT = Contract()
 
+WAIT_S = 20.0
+"""How long a condition may take before a test gives up on it."""
+
 STRICT = """
 description: Rejects at the slightest doubt.
 rules:
@@ -260,6 +263,13 @@ class World:
         assert answer.status in (200, 201), answer.body
         image_id: str = answer.json["id"]
         return image_id
+
+    async def ready(self) -> Answer:
+        """Wait until the facade has heard of everybody, and says that it is ready."""
+        async with asyncio.timeout(WAIT_S):
+            while (answer := await self.get("/readyz")).status != 200:
+                pass
+        return answer
 
     async def lose_mesh(self) -> None:
         """Stop every service of the mesh."""
