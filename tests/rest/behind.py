@@ -1,0 +1,131 @@
+"""What stands behind the facade in its tests: real services that fail, hang and count as told."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from services.audit.log import AuditLog
+from services.images.servicer import ImagesServicer
+from services.media.store import ImageStore
+from services.moderation.servicer import ModerationServicer
+from services.moderation.verdicts import Verdicts
+from services.nsfw.servicer import NsfwServicer
+from services.nsfw.types import NsfwResult
+from services.serving.dataplane import DataPlane
+from visionmesh.nsfw.v1 import nsfw_pb2
+
+
+class FakeModel:
+    """Gives every image one score, and counts how often it looked."""
+
+    name = "nsfw"
+
+    def __init__(self) -> None:
+        self.version = "0123456789abcdef"
+        self.score = 0.25
+        self.predictions = 0
+        self.error: Exception | None = None
+        self.hanging = False
+        self.looking = asyncio.Event()
+        self.cancelled = asyncio.Event()
+
+    async def predict(self, rendition: bytes) -> NsfwResult:
+        self.predictions += 1
+        self.looking.set()
+        if self.error:
+            raise self.error
+        if self.hanging:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.cancelled.set()
+        return NsfwResult(self.score)
+
+    def encode(self, result: NsfwResult) -> bytes:
+        return nsfw_pb2.NsfwResult(score=result.score).SerializeToString()
+
+    def check(self, encoded: bytes) -> None:
+        nsfw_pb2.NsfwResult.FromString(encoded)
+
+
+class FailingNsfw(NsfwServicer):
+    """The real servicer, until `error` is set: then every call fails with it.
+
+    While `hanging` is set it does not say what it sees, though it says what it is.
+    `described` is set when moderation and the facade both have heard what the model is.
+    """
+
+    error: Exception | None = None
+    hanging = False
+    described: asyncio.Event
+    descriptions = 0
+
+    def __init__(self, plane: DataPlane[NsfwResult], model: nsfw_pb2.GetModelResponse) -> None:
+        super().__init__(plane, model)
+        self.described = asyncio.Event()
+
+    def describe(self, model: nsfw_pb2.GetModelResponse) -> None:
+        self._model = model
+
+    async def Classify(self, request: Any, context: Any) -> nsfw_pb2.ClassifyResponse:
+        if self.hanging:
+            await asyncio.Event().wait()
+        if self.error:
+            raise self.error
+        return await super().Classify(request, context)
+
+    async def GetModel(self, request: Any, context: Any) -> nsfw_pb2.GetModelResponse:
+        if self.error:
+            raise self.error
+        self.descriptions += 1
+        if self.descriptions == 2:
+            self.described.set()
+        return await super().GetModel(request, context)
+
+
+class CountingImages(ImagesServicer):
+    """The real servicer; counts uploads, and holds them back while `gate` is not set."""
+
+    def __init__(self, store: ImageStore) -> None:
+        super().__init__(store, max_uploads=16)
+        self.uploads = 0
+        self.arrived = asyncio.Event()
+        self.stored = asyncio.Event()
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def CreateImage(self, request: Any, context: Any) -> Any:
+        self.uploads += 1
+        self.arrived.set()
+        await self.gate.wait()
+        response = await super().CreateImage(request, context)
+        self.stored.set()
+        return response
+
+
+class FailingModeration(ModerationServicer):
+    """The real servicer; its policies cannot be asked for while `error` is set or `gate` is not.
+
+    With a `release` every verdict says that it was made by that one.
+    """
+
+    def __init__(self, verdicts: Verdicts, audit: AuditLog) -> None:
+        super().__init__(verdicts, audit)
+        self.error: Exception | None = None
+        self.release = ""
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def Moderate(self, request: Any, context: Any) -> Any:
+        response = await super().Moderate(request, context)
+        if self.release:
+            for outcome in response.outcomes:
+                outcome.verdict.release = self.release
+        return response
+
+    async def ListPolicies(self, request: Any, context: Any) -> Any:
+        await self.gate.wait()
+        if self.error:
+            raise self.error
+        return await super().ListPolicies(request, context)
