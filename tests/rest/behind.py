@@ -17,7 +17,7 @@ from visionmesh.nsfw.v1 import nsfw_pb2
 
 
 class FakeModel:
-    """Gives every image one score, and counts how often it looked."""
+    """Gives every image one score once `gate` is set, and counts how often it looked."""
 
     name = "nsfw"
 
@@ -27,12 +27,15 @@ class FakeModel:
         self.predictions = 0
         self.error: Exception | None = None
         self.hanging = False
+        self.gate = asyncio.Event()
+        self.gate.set()
         self.looking = asyncio.Event()
         self.cancelled = asyncio.Event()
 
     async def predict(self, rendition: bytes) -> NsfwResult:
         self.predictions += 1
         self.looking.set()
+        await self.gate.wait()
         if self.error:
             raise self.error
         if self.hanging:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import aiohttp
 import orjson
@@ -186,9 +187,10 @@ async def world(
 ) -> AsyncIterator[World]:
     """Start a mesh and its facade; `settings` are RestSettings'.
 
-    What an earlier world left in the same folder is found again. `policy` is the default one. With
-    `nsfw_error` the model's service fails from the first moment on, and with `policies_error`
-    or `policies_hang` moderation does not say which policies there are.
+    What an earlier world left in the same folder is found again; two at a time are replicas.
+    `policy` is the default one. With `nsfw_error` the model's service fails from the first moment
+    on, and with `policies_error` or `policies_hang` moderation does not say which policies there
+    are.
     """
     policies = folder / "policies"
     policies.mkdir(exist_ok=True)
@@ -200,7 +202,7 @@ async def world(
     serving = partial(grpc_server, token=rest.token)
     model = FakeModel()
     async with AsyncExitStack() as stack:
-        results = Results.over(objects)
+        results = Results.over(objects, redis_url=rest.redis_url)
         stack.push_async_callback(results.close)
         store = ImageStore(objects, on_gone=results.forget)
         stack.push_async_callback(store.close)
@@ -255,7 +257,7 @@ async def _moderation(
     await releases.start()
     stored = StoredReplies(store, results, MODELS)
     moderator = Moderator(models, MODELS, releases, Fallback(stored, releases))
-    audit = AuditLog.open("", folder, False, "moderation")
+    audit = AuditLog.open("", folder, False, f"moderation-{uuid4().hex[:8]}")
     stack.push_async_callback(audit.close)
     recall = Recall(stored, releases)
     return FailingModeration(Verdicts(policies, archive, releases, moderator, recall), audit)
