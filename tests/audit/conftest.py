@@ -13,7 +13,7 @@ from tests.support.postgres import Postgres, postgres
 _numbers = count()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server() -> Iterator[Postgres]:
     """One PostgreSQL for all tests: each has a database of its own in it."""
     with postgres() as running:

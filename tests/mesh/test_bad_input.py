@@ -35,9 +35,10 @@ async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]
 
 
 def stored(mesh: World) -> set[Path]:
-    """Every file of every image."""
+    """Every file of every image, and whose they are."""
     objects = mesh.mesh.data.root / "objects"
-    return {path for path in objects.rglob("*") if path.is_file()}
+    folders = [objects / name for name in ("images", "owners", "tombstones")]
+    return {path for folder in folders for path in folder.rglob("*") if path.is_file()}
 
 
 @dataclass(frozen=True)
