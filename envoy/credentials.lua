@@ -1,6 +1,7 @@
 -- What a request shows to be let in, before the filters that check keys and JWTs look at it. The
 -- same for both listeners. mesh/access.py puts sha256.lua above and four constants: TOKEN, what the
--- processes of this mesh show each other (empty: nothing does); OPEN, whether no key is needed; JWT,
+-- processes of this mesh show each other (empty: nothing does; read from its file, as Envoy's admin
+-- interface shows this source); OPEN, whether no key is needed; JWT,
 -- whether JWTs are known; PUBLIC, the paths that need no key, as a set.
 
 local PREFIX = "vmk_"

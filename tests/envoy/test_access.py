@@ -13,7 +13,16 @@ import pytest_asyncio
 
 from mesh.access import Access
 from tests.envoy import removals
-from tests.envoy.keys import ACME, ACME_TOO, BETA, TOKEN, UNKNOWN, Issuer, access
+from tests.envoy.keys import (
+    ACME,
+    ACME_TOO,
+    BETA,
+    TOKEN,
+    UNKNOWN,
+    Issuer,
+    access,
+    digest_of,
+)
 from tests.envoy.test_edge import fresh
 from tests.envoy.world import Answer, Edge, Feature, edge_world
 from tests.support.envoy import patience_s, until
@@ -225,6 +234,27 @@ async def test_a_spoilt_file_lets_nobody_else_in(tmp_path: Path):
         for headers in ({}, {"X-API-Key": ACME}):
             assert (await edge.get("/v1/text", headers=headers)).status == 500
         assert not edge.origin.of("/v1/text")
+
+
+async def test_the_admin_interface_shows_no_secret(tmp_path: Path):
+    """Everybody on this machine may ask it: it shows neither the token nor the keys' hashes."""
+    async with edge_world(tmp_path, access=access()) as edge:
+        shown = json.dumps(await edge.envoy.admin("/config_dump"))
+        assert "visionmesh.credentials" in shown
+        assert TOKEN not in shown
+        assert digest_of(ACME) not in shown
+
+
+async def test_another_token_holds_at_once(tmp_path: Path):
+    """Envoy takes up a token that is exchanged, although it is in no file that Envoy follows."""
+    async with edge_world(tmp_path / 'ä "b', access=access()) as edge:
+        edge.admit(access(token="another"))
+
+        async def taken_up() -> bool:
+            await edge.get("/v1/text", headers={"X-API-Key": ACME})
+            return edge.origin.seen[-1].headers["x-visionmesh-token"] == "another"
+
+        await until(taken_up, "the other token")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mesh import proxy
-from mesh.access import FILTERS, Access, InvalidAccess, Jwt, write_access
+from mesh.access import FILTERS, TOKEN_FILE, Access, InvalidAccess, Jwt, write_access
 from tests.envoy.keys import ACME, TOKEN, Issuer, access, digest_of
 from tests.support.envoy import settings_in
 
@@ -21,7 +22,8 @@ def test_only_the_owner_reads_them(tmp_path: Path):
     for _ in range(2):
         write_access(tmp_path, access())
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
-        assert modes == {filter_.file: 0o600 for filter_ in FILTERS}
+        files = (TOKEN_FILE, *(filter_.file for filter_ in FILTERS))
+        assert modes == dict.fromkeys(files, 0o600)
 
 
 def test_keys_are_kept_as_hashes(tmp_path: Path):
@@ -74,6 +76,27 @@ def test_a_file_that_is_no_key_set(text: str, tmp_path: Path):
     jwks.write_text(text)
     with pytest.raises(InvalidAccess, match=r"keys\.json is no JSON Web Key Set"):
         write_access(tmp_path / "access", Access(jwt=replace(JWT, jwks=jwks)))
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("keys", "is not an array"),
+        ([None], "doesn't have any valid public key"),
+        ([{"kid": "one"}], r"\[kty\] is missing"),
+        ([{"kty": "RSA", "e": "AQAB"}], r"\[n\] field is missing"),
+        ([{"kty": "EC", "crv": "P-256", "x": "!", "y": "!"}], "invalid Base64"),
+    ],
+)
+def test_keys_that_envoy_would_refuse(keys: object, said: str, tmp_path: Path):
+    """It would keep the keys that were exchanged: the file is refused by name, with the reason."""
+    write_access(tmp_path, access(jwt=Issuer(tmp_path).setting))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    jwks = tmp_path.parent / f"{tmp_path.name}.json"
+    jwks.write_text(json.dumps({"keys": keys}))
+    with pytest.raises(InvalidAccess, match=rf"{jwks.name}: .*{said}"):
+        write_access(tmp_path, access(jwt=replace(JWT, jwks=jwks)))
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_writing_the_configuration_keeps_who_is_let_in(tmp_path: Path):

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from mesh import proxy
-from mesh.proxy import InvalidProxyConfig, ProxySettings
+from mesh.proxy import ProxySettings
+from mesh.validation import InvalidProxyConfig, validate
 from services import limits
 from services.catalog import PROCESSES
 from tests.support.envoy import settings_in
@@ -71,7 +72,7 @@ def test_envoy_accepts_the_configuration(tmp_path: Path):
     settings = settings_in(tmp_path / 'a "quoted" folder')
     path = tmp_path / "envoy.yaml"
     proxy.write_config(path, settings)
-    proxy.validate(path)
+    validate(path)
 
 
 def test_refusal_says_why(tmp_path: Path):
@@ -79,7 +80,7 @@ def test_refusal_says_why(tmp_path: Path):
     path = tmp_path / "envoy.yaml"
     path.write_text("static_resources: {listeners: [{name: edge, address: nowhere}]}\n")
     with pytest.raises(InvalidProxyConfig, match=r"envoy\.yaml: .*nowhere"):
-        proxy.validate(path)
+        validate(path)
 
 
 def test_writing_the_configuration_keeps_replicas(tmp_path: Path):
