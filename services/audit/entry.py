@@ -79,7 +79,9 @@ def entries(data: bytes) -> Iterator[Entry | int]:
     """The entries of a spool in order; where something is no entry, how many bytes it was."""
     at = unreadable = 0
     while at < len(data):
-        if (payload := _payload(data, at)) is None:
+        payload = _payload(data, at)
+        entry = None if payload is None else _entry(payload)
+        if payload is None or entry is None:
             # What was torn or overwritten says nothing about what comes after it.
             found = data.find(_MAGIC, at + 1)
             end = len(data) if found < 0 else found
@@ -89,11 +91,20 @@ def entries(data: bytes) -> Iterator[Entry | int]:
         if unreadable:
             yield unreadable
             unreadable = 0
-        tenant, entry_id, digest, trace_id, verdict = payload.split(b"\n", 4)
-        yield Entry(entry_id.decode(), tenant.decode(), digest.decode(), trace_id.decode(), verdict)
+        yield entry
         at += _HEADER.size + len(payload)
     if unreadable:
         yield unreadable
+
+
+def _entry(payload: bytes) -> Entry | None:
+    """The entry of a valid frame; None when somebody framed something else."""
+    try:
+        *texts, verdict = payload.split(b"\n", 4)
+        tenant, entry_id, digest, trace_id = (text.decode() for text in texts)
+    except ValueError:
+        return None
+    return Entry(entry_id, tenant, digest, trace_id, verdict)
 
 
 def _payload(data: bytes, at: int) -> bytes | None:

@@ -136,12 +136,17 @@ class Spool:
             self._named = True
 
     def take(self) -> Chunk | None:
-        """The oldest entries that are not in the database yet. Raises OSError."""
+        """The oldest entries that are not in the database yet. Raises OSError.
+
+        A finished file with nothing in it is a chunk too: `done` removes it.
+        """
         with self._lock:
             segment = self._finished[0] if self._finished else self._current
-            if segment is None or segment.taken == segment.size:
+            if segment is None:
                 return None
             begin, end = segment.taken, segment.size
+            if begin == end and segment is self._current:
+                return None
         found = list(entries(self._read(segment, begin, end)))
         taken = [each for each in found if isinstance(each, Entry)]
         return Chunk(segment, end, taken, sum(each for each in found if isinstance(each, int)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import shutil
+import struct
+import zlib
 
 import pytest
 
@@ -167,3 +169,52 @@ def test_ids_sort_as_they_were_made():
     ids = Ids(lambda: next(times))
     made = [ids.next() for _ in range(6)]
     assert made == sorted(set(made))
+
+
+async def test_an_empty_file_holds_nothing_up(tmp_path):
+    """A process that was killed when the database had everything leaves an empty file."""
+    killed = Spool(tmp_path / "audit", "killed")
+    killed.append([frame(entry(1))])
+    assert len(taken(killed)) == 1
+    [file] = (tmp_path / "audit").glob("*.spool")
+    killed.close()
+    file.touch()
+    async with opened(tmp_path) as (log, diagnostics):
+        await log.record("local", [(digest(2), verdict(2))], TRACE)
+        await arrived(log, 1)
+        assert not file.exists()
+        assert not diagnostics.conditions
+
+
+def test_taken_while_the_file_is_finished(tmp_path, monkeypatch):
+    """A file whose entries are taken while it is synced for the last time holds nothing up."""
+    monkeypatch.setattr(module, "SEGMENT_BYTES", 1)
+    spool = Spool(tmp_path, "a")
+    first, second = entry(1), entry(2)
+    sync = spool.sync
+    found: list[Entry] = []
+
+    def slow() -> None:
+        sync()
+        if not found:
+            found.extend(taken(spool))
+
+    monkeypatch.setattr(spool, "sync", slow)
+    spool.append([frame(first)])
+    spool.append([frame(second)])
+    assert [*found, *taken(spool)] == [first, second]
+    assert not list(tmp_path.glob("*.spool"))
+    spool.close()
+
+
+@pytest.mark.parametrize("payload", [b"", b"no entry", b"\xff\n\n\n\n", b"a\nb\nc\nd"])
+async def test_a_record_that_is_no_entry(tmp_path, payload):
+    """A whole record of something else is unreadable like a torn one, and holds nothing up."""
+    foreign = struct.pack("<4sII", b"\xa5VA1", len(payload), zlib.crc32(payload)) + payload
+    (tmp_path / "audit").mkdir()
+    (tmp_path / "audit" / "moderation-0.lock").touch()
+    file = tmp_path / "audit" / "moderation-0.01.spool"
+    file.write_bytes(frame(entry(1)) + foreign + frame(entry(2)))
+    async with opened(tmp_path) as (log, _):
+        await arrived(log, 2)
+    assert file.with_suffix(".damaged").exists()
