@@ -93,12 +93,7 @@ def write_access(directory: Path, access: Access) -> None:
 
     Raises InvalidAccess, and then nothing has changed.
     """
-    configs = {
-        KEYS: _keys(access),
-        JWTS: _jwt(access.jwt),
-        # Last, so that a mesh is closed when its keys are known and not before.
-        CREDENTIALS: _credentials(directory, access),
-    }
+    configs = _configs(directory, access)
     directory.mkdir(parents=True, exist_ok=True)
     _replace(directory / TOKEN_FILE, access.token)
     for filter_, config in configs.items():
@@ -108,6 +103,20 @@ def write_access(directory: Path, access: Access) -> None:
             "typed_config": {"@type": _TYPE + filter_.message, **config},
         }
         _replace(directory / filter_.file, json.dumps({"resources": [resource]}))
+
+
+def check_access(access: Access) -> None:
+    """Raises InvalidAccess when Envoy could not use what `access` says."""
+    _configs(Path(), access)
+
+
+def _configs(directory: Path, access: Access) -> dict[AccessFilter, dict[str, Any]]:
+    return {
+        KEYS: _keys(access),
+        JWTS: _jwt(access.jwt),
+        # Last, so that a mesh is closed when its keys are known and not before.
+        CREDENTIALS: _credentials(directory, access),
+    }
 
 
 def _credentials(directory: Path, access: Access) -> dict[str, Any]:
@@ -213,7 +222,7 @@ def _jwt(jwt: Jwt | None) -> dict[str, Any]:
         keys = json.loads(jwks)["keys"]
     except OSError as error:
         raise InvalidAccess(f"{jwt.jwks}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         keys = None
     if not keys:
         raise InvalidAccess(f"{jwt.jwks} is no JSON Web Key Set")

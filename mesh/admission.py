@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mesh import config, private
-from mesh.access import Access, InvalidAccess, Jwt, write_access
+from mesh.access import Access, InvalidAccess, Jwt, check_access, write_access
 from mesh.config import MeshConfig
 from mesh.errors import MeshError
 from mesh.keys import KeyFile
@@ -44,8 +44,16 @@ class Admission:
 
     @contextmanager
     def changing(self) -> Iterator[KeyFile]:
-        """Change the keys: Envoy is told on leaving. Raises MeshError."""
+        """Change the keys: Envoy is told on leaving. Raises MeshError.
+
+        Before anything is changed when it is known that Envoy could not be told: a key that is
+        written down as revoked and still lets in would be worse.
+        """
         with self.keys.locked():
+            try:
+                check_access(self._access(""))
+            except InvalidAccess as error:
+                raise MeshError(f"{error}; no key was changed") from None
             yield self.keys
             self._publish()
 
@@ -55,22 +63,24 @@ class Admission:
             return self._publish()
 
     def _publish(self) -> str:
-        active = [key for key in self.keys.read() if key.revoked_at is None]
         try:
             token = private.shared_token(self._data.token_file)
-            access = Access(
-                keys={key.sha256: key.tenant for key in active},
-                jwt=self._jwt,
-                # A mesh that ever had keys needs them for good, also when all are revoked.
-                open=self._jwt is None and not self.keys.exists(),
-                token=token,
-            )
-            write_access(self._data.access, access)
+            write_access(self._data.access, self._access(token))
         except InvalidAccess as error:
             raise MeshError(str(error)) from None
         except OSError as error:
             raise MeshError(f"{error.filename or self._data.root}: {error.strerror}") from None
         return token
+
+    def _access(self, token: str) -> Access:
+        active = [key for key in self.keys.read() if key.revoked_at is None]
+        return Access(
+            keys={key.sha256: key.tenant for key in active},
+            jwt=self._jwt,
+            # A mesh that ever had keys needs them for good, also when all are revoked.
+            open=self._jwt is None and not self.keys.exists(),
+            token=token,
+        )
 
 
 def _as_access(jwt: config.Jwt | None) -> Jwt | None:

@@ -14,6 +14,7 @@ Every part may be left out. `docs/tenants.md` says what each does.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
@@ -64,6 +65,12 @@ def _redis(url: str) -> str:
     return url
 
 
+def _claim(name: str) -> str:
+    if "/" in name:  # as Envoy reads it, each dot of a URL leads into a claim within a claim
+        raise ValueError("must have no /: a dot leads into a nested claim, so no URL can be named")
+    return name
+
+
 Days = Annotated[float, Field(gt=0, le=36_500)]
 
 
@@ -80,7 +87,7 @@ class Jwt(_Part):
     audiences: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=1, strict=False)
     jwks: Path = Field(strict=False)
     """The file of public keys (RFC 7517), relative to the configuration file."""
-    tenant_claim: Annotated[str, Field(min_length=1)] = "tenant"
+    tenant_claim: Annotated[str, Field(min_length=1), AfterValidator(_claim)] = "tenant"
 
     @field_validator("jwks")
     @classmethod
@@ -91,7 +98,7 @@ class Jwt(_Part):
             found = json.loads(whole.read_text())
         except OSError as error:
             raise ValueError(f"{whole}: {error.strerror}") from None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ValueError(f"{whole}: is no JSON") from None
         if not isinstance(found, dict) or not found.get("keys"):
             raise ValueError(f"{whole}: has no keys")
@@ -162,7 +169,7 @@ def find(asked: Path | None, data: Path) -> Path | None:
     if asked is not None:
         return asked.absolute()
     usual = data.absolute() / FILE
-    return usual if usual.exists() else None
+    return usual if os.path.lexists(usual) else None  # a link to nowhere is no missing file
 
 
 def load(path: Path | None) -> MeshConfig:
@@ -176,8 +183,10 @@ def load(path: Path | None) -> MeshConfig:
         found = yaml.safe_load(path.read_text())
     except OSError as error:
         raise InvalidOption(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidOption(f"{path}: is no YAML: {' '.join(str(error).split())}") from None
+    except yaml.YAMLError as error:
+        raise InvalidOption(f"{path}: is no YAML: {_yaml_fault(error)}") from None
+    except (ValueError, RecursionError) as error:  # no UTF-8, a 13th month, a thousand brackets
+        raise InvalidOption(f"{path}: is no YAML: {error}") from None
     try:
         return MeshConfig.model_validate({} if found is None else found, context=_beside(path))
     except ValidationError as error:
@@ -187,6 +196,14 @@ def load(path: Path | None) -> MeshConfig:
 
 def _beside(path: Path) -> dict[str, Any]:
     return {"folder": path.parent}
+
+
+def _yaml_fault(error: yaml.YAMLError) -> str:
+    """What is wrong and where, without the line itself: it may hold a password."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return getattr(error, "reason", "cannot be read")
+    mark = error.problem_mark
+    return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
 
 
 def _said(error: ErrorDetails) -> str:

@@ -49,7 +49,7 @@ class KeyFile:
 
     def exists(self) -> bool:
         """Whether keys were ever made here: from then on nobody is let in without one."""
-        return self._path.exists()
+        return os.path.lexists(self._path)
 
     def read(self) -> tuple[Key, ...]:
         """All keys, the oldest first, revoked ones too.
@@ -59,13 +59,15 @@ class KeyFile:
         """
         try:
             text = self._path.read_text()
-        except FileNotFoundError:
-            return ()
+        except FileNotFoundError as error:
+            if not self.exists():
+                return ()
+            raise MeshError(f"{self._path}: is a link to a file that is not there") from error
         except (OSError, UnicodeDecodeError) as error:
             raise MeshError(f"{self._path}: cannot be read ({error})") from None
         try:
             return tuple(_key(each) for each in json.loads(text)["keys"])
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             raise MeshError(
                 f"{self._path}: is damaged; restore it, or remove it and make new keys"
             ) from None

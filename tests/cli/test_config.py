@@ -87,6 +87,9 @@ def test_which_file(tmp_path):
     (tmp_path / "mesh.yaml").touch()
     assert find(None, tmp_path) == tmp_path / "mesh.yaml"
     assert find(Path("other.yaml"), tmp_path) == Path.cwd() / "other.yaml"
+    (tmp_path / "mesh.yaml").unlink()
+    (tmp_path / "mesh.yaml").symlink_to(tmp_path / "not mounted")
+    assert find(None, tmp_path) == tmp_path / "mesh.yaml"
 
 
 def test_keys_of_jwts_lie_beside_the_file(file, monkeypatch):
@@ -117,7 +120,12 @@ def test_keys_of_jwts_lie_beside_the_file(file, monkeypatch):
         ("jwt: {issuer: a, audiences: [b], jwks: mesh.yaml}", "mesh.yaml: is no JSON"),
         ("jwt: {audiences: [b], jwks: jwks.json}", "jwt.issuer: Field required"),
         ("[1, 2]", "Input should be a valid dictionary"),
-        ("a: [", "is no YAML"),
+        ("jwt: {tenant_claim: a/b, issuer: a}", "jwt.tenant_claim: must have no /"),
+        ("a: [", "is no YAML: line 1, column 5: expected"),
+        ("\0", "is no YAML: special characters are not allowed"),
+        ("retention_days: 2026-13-01", "is no YAML: month must be in 1..12"),
+        pytest.param(f"retention_days: {'9' * 5000}", "is no YAML: ", id="digits"),
+        pytest.param("[" * 5000, "is no YAML: ", id="brackets"),
     ],
 )
 def test_what_cannot_be_is_said_by_file_and_field(file, text, said):
@@ -131,11 +139,15 @@ def test_what_cannot_be_is_said_by_file_and_field(file, text, said):
 
 
 def test_passwords_are_not_repeated(file):
-    """A value that is refused is not shown: it may hold a password."""
-    file.write_text("redis_url: http://user:hunter2@host")
-    with pytest.raises(InvalidOption) as refused:
-        load(file)
-    assert "hunter2" not in str(refused.value)
+    """A value that is refused, or a line, is not shown: it may hold a password."""
+    for text in (
+        "redis_url: http://user:hunter2@host",
+        "audit: {url: postgresql://me:hunter2@host",
+    ):
+        file.write_text(text)
+        with pytest.raises(InvalidOption) as refused:
+            load(file)
+        assert "hunter2" not in str(refused.value)
 
 
 def test_up_refuses_a_wrong_file_before_anything_starts(file, tmp_path):

@@ -156,7 +156,8 @@ def test_a_name_that_would_command_the_terminal(data):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"keys": [{}]}', '{"keys": [{"id": "a"', '{"keys": 3}', "\x00"]
+    "text",
+    ["", "[]", "{}", '{"keys": [{}]}', '{"keys": [{"id": "a"', '{"keys": 3}', "\x00", "[" * 5000],
 )
 def test_a_damaged_file_closes_the_mesh(data, text):
     """A key file that cannot be read is an error for whoever needs it, never taken for no keys."""
@@ -168,6 +169,32 @@ def test_a_damaged_file_closes_the_mesh(data, text):
     with pytest.raises(MeshError, match="is damaged"):
         Admission(data, MeshConfig()).publish()
     assert data.keys_file.read_text() == text
+
+
+def test_a_link_to_nowhere_does_not_open_the_mesh(data):
+    """Keys that are kept elsewhere, where they cannot be found now, are not taken for no keys."""
+    create(data)
+    data.keys_file.rename(data.root / "elsewhere")
+    data.keys_file.symlink_to(data.root / "not mounted")
+    before = told(data)
+    with pytest.raises(MeshError, match=r"keys\.json: is a link to a file that is not there"):
+        Admission(data, MeshConfig()).publish()
+    assert told(data) == before
+
+
+def test_a_key_set_that_is_spoilt_meanwhile_changes_no_key(data):
+    """What Envoy cannot be told is not written down: a revoked key would go on to let in."""
+    key = create(data)
+    (data.root / "jwks.json").write_text('{"keys": [{"kty": "RSA"}]}')
+    (data.root / "mesh.yaml").write_text("jwt: {issuer: a, audiences: [b], jwks: jwks.json}")
+    before = data.keys_file.read_text()
+    for arguments in (("revoke", key), ("create", "--tenant", "acme")):
+        result = keys(data, *arguments)
+        assert re.fullmatch(
+            r"visionmesh: .*jwks\.json: .*RSA key; no key was changed\n", result.stderr
+        )
+        assert (result.exit_code, result.stdout) == (1, "")
+    assert data.keys_file.read_text() == before
 
 
 async def test_writers_at_the_same_time_lose_nothing(data):

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from mesh import proxy
-from mesh.proxy import ProxySettings
+from mesh.proxy import ProxySettings, RateLimit
 from mesh.validation import InvalidProxyConfig, validate
 from services import limits
 from services.catalog import PROCESSES
@@ -73,6 +73,14 @@ def test_envoy_accepts_the_configuration(tmp_path: Path):
     path = tmp_path / "envoy.yaml"
     proxy.write_config(path, settings)
     validate(path)
+
+
+def test_envoy_accepts_any_window(tmp_path: Path):
+    """Envoy knows durations to the nanosecond, while a third of a second has no end of digits."""
+    limits_of = {"acme": RateLimit(1, 0.1), "beta": RateLimit(1, 86_400.0)}
+    settings = settings_in(tmp_path, rate_limit=RateLimit(1, 1 / 3), tenant_rate_limits=limits_of)
+    proxy.write_config(tmp_path / "envoy.yaml", settings)
+    validate(tmp_path / "envoy.yaml")
 
 
 def test_refusal_says_why(tmp_path: Path):

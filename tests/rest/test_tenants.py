@@ -12,6 +12,7 @@ import pytest
 
 from services.media.objects import Objects
 from services.serving import tenancy
+from tests.rest import wire
 from tests.rest.world import Answer, World, digest_of, world
 from tests.support import photos
 
@@ -55,6 +56,14 @@ async def test_strangers_are_refused(mesh: World, jpeg: bytes, headers: dict[str
         assert answer.headers["Cache-Control"] == "no-store"
     assert (await mesh.ask("GET", "/v1/nothing", headers=headers, check=False)).status == 401
     assert mesh.stored_files() == []
+
+
+async def test_a_token_that_is_no_text(mesh: World):
+    """A stranger who sends bytes that are no text is refused like any other."""
+    shown = {"x_visionmesh_token": "\udcff", "x_visionmesh_tenant": "acme"}
+    async with wire.request(mesh.port, "GET", "/v1/models", **shown) as connection:
+        answer = await connection.answer()
+    assert (answer.status, answer.json["code"]) == (401, "UNAUTHENTICATED")
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/openapi.json", "/docs"])

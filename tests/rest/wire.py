@@ -52,13 +52,16 @@ class Wire:
 
 @asynccontextmanager
 async def request(port: int, method: str, path: str, **headers: str) -> AsyncIterator[Wire]:
-    """Send a request's head and yield the connection, which is closed at the end."""
+    """Send a request's head and yield the connection, which is closed at the end.
+
+    A character from U+DC80 on stands for the byte that is no text.
+    """
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     lines = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{port}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     try:
         wire = Wire(reader, writer, method, URL(f"http://127.0.0.1:{port}{path}"))
-        await wire.send("\r\n".join([*lines, "", ""]).encode())
+        await wire.send("\r\n".join([*lines, "", ""]).encode(errors="surrogateescape"))
         yield wire
     finally:
         writer.close()
