@@ -17,7 +17,7 @@ from typing import Final, TextIO
 from mesh import ports
 from mesh.admission import Admission
 from mesh.cache import cache_dir
-from mesh.child import Child, Pace, State
+from mesh.child import Child, Pace, Program, State
 from mesh.config import FILE as CONFIG_FILE
 from mesh.config import find, load
 from mesh.errors import InvalidOption, MeshError, StartFailed
@@ -80,13 +80,14 @@ class Mesh:
         with ExitStack() as stack:
             stack.enter_context(self.data.held())
             ports.check_free(options.port, self.replicas, options.host)
+            self._started_at = time.time()
+            self._announce()
             self.token = self._let_in()
             cache = stack.enter_context(cache_dir(options.cache_dir, self.data.root))
             settings = proxy_settings(options, self.data, self.config, cache)
             self._front = front = Front(self.data, settings)
             front.prepare()
             self._say_what_is_unwise()
-            self._started_at = time.time()
             self._supervisor = supervisor = Supervisor(
                 [trusted(program, self.token) for program in self._programs],
                 self._log,
@@ -163,6 +164,16 @@ class Mesh:
         if self._supervisor is not None:
             self._supervisor.kill()
 
+    def _announce(self) -> None:
+        """Write down what is about to run, before anybody is let in. Raises MeshError.
+
+        `keys` finds there which configuration Envoy is to be told of.
+        """
+        try:
+            self._write_run(tuple(map(_as_planned, self._programs)))
+        except OSError as error:
+            raise MeshError(f"{self.data.run_file}: {error.strerror}") from None
+
     def _let_in(self) -> str:
         """Tell Envoy who may call; the mesh's token. Raises InvalidOption, MeshError."""
         admission = Admission(self.data, self.config)
@@ -197,13 +208,17 @@ class Mesh:
         """Envoy's endpoints and `run.json`."""
         children = self._running().children
         self._envoy().follow(children)
+        self._write_run(tuple(map(_as_running, children)))
+
+    def _write_run(self, processes: tuple[RunningProcess, ...]) -> None:
+        """`run.json`. Raises OSError."""
         self.data.write_run(
             Run(
                 pid=os.getpid(),
                 port=self.options.port,
                 version=self._version,
                 started_at=self._started_at,
-                processes=tuple(_as_running(child) for child in children),
+                processes=processes,
                 config=str(self._config_file) if self._config_file else None,
                 url=self.edge_url,
             )
@@ -263,6 +278,20 @@ async def running_mesh(
 def _configure(data_dir: Path, config: Mapping[str, object]) -> None:
     data_dir.mkdir(parents=True, exist_ok=True)
     (data_dir / CONFIG_FILE).write_text(json.dumps(config))  # which is YAML
+
+
+def _as_planned(program: Program) -> RunningProcess:
+    """A process that is not started yet."""
+    return RunningProcess(
+        name=program.name,
+        replica=program.replica,
+        port=program.port,
+        pid=None,
+        state=State.STARTING.value,
+        reason="",
+        started_at=None,
+        restarts=0,
+    )
 
 
 def _as_running(child: Child) -> RunningProcess:

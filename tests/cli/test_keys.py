@@ -17,7 +17,11 @@ from mesh.admission import Admission
 from mesh.cli import app
 from mesh.config import MeshConfig
 from mesh.errors import MeshError
+from mesh.front import Front
 from mesh.keys import KeyFile
+from mesh.launcher import Mesh
+from mesh.ports import free_block
+from mesh.programs import MeshOptions
 from mesh.state import DataDir
 from tests.cli.toys import until
 
@@ -195,6 +199,28 @@ def test_a_key_set_that_is_spoilt_meanwhile_changes_no_key(data):
         )
         assert (result.exit_code, result.stdout) == (1, "")
     assert data.keys_file.read_text() == before
+
+
+async def test_a_key_made_while_a_mesh_starts_keeps_its_jwts(tmp_path, data, monkeypatch):
+    """From the first moment on `keys` knows which configuration file a mesh was started with."""
+    (tmp_path / "jwks.json").write_text('{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}')
+    config = tmp_path / "other.yaml"
+    config.write_text("jwt: {issuer: a, audiences: [b], jwks: jwks.json}")
+    told_before: list[str] = []
+
+    def prepare(_front: Front) -> None:
+        told_before.append((data.access / "jwt.json").read_text())
+        create(data)
+        raise MeshError("far enough")
+
+    monkeypatch.setattr(Front, "prepare", prepare)
+    options = MeshOptions(port=free_block(), data_dir=data.root, config_file=config)
+    with pytest.raises(MeshError, match="far enough"):
+        async with Mesh(options).running():
+            raise AssertionError("it started")
+    assert "inline_string" in told_before[0]
+    assert (data.access / "jwt.json").read_text() == told_before[0]
+    assert data.running() is None
 
 
 async def test_writers_at_the_same_time_lose_nothing(data):
