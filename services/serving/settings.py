@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.catalog import DEFAULT_PORT, MESH_OFFSET
@@ -15,8 +17,9 @@ class ServiceSettings(BaseSettings):
     `store_url` names the object store (`s3://…`, `gs://…`, `az://…`, `file://…`); empty means a
     folder below `data_dir`. `mesh_address` is Envoy's mesh listener, the one way to other services.
     `token` is the secret that Envoy and the processes of one mesh share: only who has it may say
-    for which tenant it calls. Without one there is one tenant, `local`. `redis_url` names the Redis
-    that replicas share results through; empty means none.
+    for which tenant it calls. Without one there is one tenant, `local`, and `host` must be
+    loopback's: everybody who reaches it would be that tenant. `redis_url` names the Redis that
+    replicas share results through; empty means none.
     """
 
     model_config = SettingsConfigDict(env_prefix="VISIONMESH_", extra="ignore")
@@ -25,13 +28,28 @@ class ServiceSettings(BaseSettings):
     port: int = 0
     data_dir: Path = Path(".visionmesh")
     store_url: str = ""
-    token: str = ""
+    token: str = Field(default="", validate_default=True)
     redis_url: str = ""
     mesh_address: str = f"127.0.0.1:{DEFAULT_PORT + MESH_OFFSET}"
     log_level: str = "info"
     log_json: bool = False
 
+    @field_validator("token")
+    @classmethod
+    def _needed_elsewhere(cls, token: str, info: ValidationInfo) -> str:
+        host = info.data.get("host")  # empty, it stands for every address
+        if host is not None and not token and not _is_loopback(host):
+            raise ValueError(f"is needed to listen at {host!r}: without one only at 127.0.0.1")
+        return token
+
     @property
     def object_store(self) -> str | Path:
         """What `Objects.open` takes."""
         return self.store_url or self.data_dir / "objects"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

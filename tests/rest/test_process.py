@@ -90,6 +90,17 @@ async def test_bad_setting_is_an_error():
     assert "Traceback" not in output
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "some.host"])
+async def test_listening_elsewhere_needs_a_token(host: str):
+    """Without a token everybody is `local`: then nobody but this machine may ask."""
+    async with process(host=host, port="0") as started:
+        assert started.stderr is not None
+        output = (await asyncio.wait_for(started.stderr.read(), TIMEOUT_S)).decode()
+        assert await started.wait() == 1
+    assert f"token Value error, is needed to listen at {host!r}" in output
+    assert "Traceback" not in output
+
+
 async def test_store_that_cannot_be_opened_is_an_error():
     """An object store that there is none of ends the process with its name."""
     async with process(store_url="nowhere://bucket", port="0") as started:
