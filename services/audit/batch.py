@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from services.audit.entry import Entry
 from services.errors import AuditUnavailable
@@ -32,24 +32,29 @@ class Batch:
         """The entries of those who still wait."""
         return [entry for waiter, found in self._waiters if not waiter.done() for entry in found]
 
-    def release(self, failure: str | None = None) -> None:
-        """Nobody waits any longer; all raise AuditUnavailable where it failed. From any thread."""
+    def release(self, failure: str | None = None, refused: Collection[Entry] = ()) -> None:
+        """Nobody waits any longer; all raise AuditUnavailable where it failed. From any thread.
+
+        Whoever waits for an entry in `refused` does so in any case.
+        """
         with contextlib.suppress(RuntimeError):  # the loop has ended, and everybody with it
-            self._loop.call_soon_threadsafe(self._resolve, failure)
+            self._loop.call_soon_threadsafe(self._resolve, failure, refused)
 
     def release_after(self, seconds: float) -> None:
-        self._timer = self._loop.call_later(seconds, self._resolve, None)
+        self._timer = self._loop.call_later(seconds, self._resolve, None, ())
 
-    def _resolve(self, failure: str | None) -> None:
+    def _resolve(self, failure: str | None, refused: Collection[Entry]) -> None:
         if self._timer:
             self._timer.cancel()
-        for waiter, _ in self._waiters:
+        for waiter, entries in self._waiters:
             if waiter.done():
                 continue
-            if failure is None:
-                waiter.set_result(None)
-            else:
+            if failure is not None:
                 waiter.set_exception(AuditUnavailable(failure))
+            elif any(entry in refused for entry in entries):
+                waiter.set_exception(AuditUnavailable("the audit log does not take this verdict"))
+            else:
+                waiter.set_result(None)
 
 
 class Inbox:
@@ -60,7 +65,14 @@ class Inbox:
         self._handed_over = handed_over
         self._batch: Batch | None = None
         self._queue: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._added = 0  # by the event loop
+        self._taken = 0  # by the thread
         self.closed = False
+
+    @property
+    def waiting(self) -> int:
+        """Entries that the thread has not come to."""
+        return self._added - self._taken
 
     def add(self, entries: Sequence[Entry]) -> asyncio.Future[None]:
         """Entries, and what to wait for. In the event loop."""
@@ -68,6 +80,7 @@ class Inbox:
             loop = asyncio.get_running_loop()
             self._batch = Batch(loop)
             loop.call_soon(self._hand_over, self._batch)
+        self._added += len(entries)
         return self._batch.add(entries)
 
     def take(self, timeout_s: float | None) -> list[Batch]:
@@ -78,7 +91,9 @@ class Inbox:
             while True:
                 found.append(self._queue.get_nowait())
         self.closed |= None in found
-        return [batch for batch in found if batch]
+        batches = [batch for batch in found if batch]
+        self._taken += sum(len(batch.entries) for batch in batches)
+        return batches
 
     def close(self) -> None:
         """`take` gives what there is, and `closed` is true then."""

@@ -20,6 +20,12 @@ from services.serving import deadline
 PATIENCE_S: Final = 2.0
 """How long a verdict waits for its commit."""
 
+WAITING: Final = 10_000
+"""Entries that may wait for a commit; those of callers that have left are among them."""
+
+CLOSE_S: Final = 2.0
+"""How long the end of the process waits for a commit that has begun (a guess)."""
+
 RETRY_S: Final = 1.0
 """How often a database that failed is looked at while nobody asks for a verdict."""
 
@@ -46,6 +52,8 @@ class Committed:
         What is not committed when it raises, or when its caller leaves, is left out, unless its
         commit has begun.
         """
+        if self._inbox.waiting >= WAITING:
+            raise AuditUnavailable("the audit log does not answer")
         try:
             async with asyncio.timeout(deadline.for_callees_s(PATIENCE_S)):
                 await self._inbox.add(entries)
@@ -53,16 +61,24 @@ class Committed:
             raise AuditUnavailable("the audit log does not answer") from None
 
     def ailment(self) -> str | None:
-        if not self._database_says:
-            return None
-        waiting = self._spool.waiting
-        earlier = f", {waiting} earlier entries wait" if waiting else ""
-        return f"no verdicts are given, {self._database_says}{earlier}"
+        late = self._database.writing.is_late
+        said = []
+        if database_says := "database does not answer" if late else self._database_says:
+            waiting = self._spool.waiting
+            earlier = f", {waiting} earlier entries wait" if waiting else ""
+            said.append(f"no verdicts are given, {database_says}{earlier}")
+        if aside := self._spool.aside:
+            said.append(aside)
+        return "; ".join(said) or None
 
-    def close(self) -> None:
+    def close(self) -> bool:
         self._inbox.close()
-        self._thread.join()
+        self._thread.join(CLOSE_S)
+        if self._thread.is_alive():
+            _log.error("audit log not closed", error=self.ailment())
+            return False
         self._spool.close()
+        return True
 
     def _run(self) -> None:
         adopt(self._spool)
@@ -73,10 +89,11 @@ class Committed:
             if self._inbox.closed and not entries:
                 return
             failure = None
+            refused: list[Entry] = []
             try:
                 if self._database_says != "":
                     self._database.check()
-                self._database.insert(entries)
+                refused = self._database.insert(entries)
                 self._database_says = ""
             except AuditUnavailable as error:
                 self._complain(cause(error))
@@ -86,7 +103,7 @@ class Committed:
                 self._complain("internal error")
                 failure = "the audit log is not available"
             for batch in batches:
-                batch.release(failure)
+                batch.release(failure, refused)
             if more and not failure:
                 more = self._drained()
 
@@ -102,7 +119,10 @@ class Committed:
             return drain(self._spool, self._database)
         except AuditUnavailable as error:
             self._complain(cause(error))
-            return True
+        except Exception:
+            _log.exception("audit entries not taken over")
+            self._complain("internal error")
+        return True
 
     def _complain(self, message: str) -> None:
         if not self._database_says:

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
+import structlog
+from alembic.util.exc import CommandError
+from google.protobuf.message import DecodeError
 from sqlalchemy.dialects import postgresql, sqlite
 
 from services import errors
@@ -16,6 +19,7 @@ from services.audit.engine import engine_of, file_of
 from services.audit.entry import Entry
 from services.audit.migrate import upgrade
 from services.audit.schema import ENTRIES, row
+from services.audit.watch import Watch
 
 STREAM_ROWS: Final = 1000
 
@@ -26,6 +30,12 @@ _PARTS: Final = (
     ENTRIES.c.trace_id,
     ENTRIES.c.verdict,
 )
+
+_log = structlog.get_logger()
+
+
+class _Unfit(Exception):
+    """Among the entries is one that the database will never take, however well it is."""
 
 
 class Database:
@@ -43,20 +53,45 @@ class Database:
         self._opening = threading.Lock()
         self._identity: tuple[int, int] | None = None
         self._ready = False
+        self.writing = Watch()
 
     def check(self) -> None:
         """Raise AuditUnavailable when entries could not be committed at this moment."""
-        with self._translated(), self._engine.begin() as connection:
+        with self.writing.on(), self._translated(), self._engine.begin() as connection:
             connection.execute(sa.select(1))
 
-    def insert(self, entries: Sequence[Entry]) -> None:
-        """Commit entries; those that are there already are left as they are."""
+    def insert(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Commit entries; those that are there already are left as they are.
+
+        Returns those that can never be: all others are committed, in a few transactions then.
+        """
         if not entries:
-            return
+            return []
+        try:
+            self._commit(entries)
+        except _Unfit as error:
+            if len(entries) == 1:
+                _log.error("audit entry refused", entry=entries[0].id, error=str(error))
+                return list(entries)
+            middle = len(entries) // 2
+            return [*self.insert(entries[:middle]), *self.insert(entries[middle:])]
+        return []
+
+    def _commit(self, entries: Sequence[Entry]) -> None:
+        """In one transaction. Raises _Unfit when it is an entry's fault that this is not done."""
+        try:
+            rows = [row(entry) for entry in entries]
+        except (DecodeError, ValueError) as error:
+            raise _Unfit(str(error)) from error
         insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
         statement = insert(ENTRIES).on_conflict_do_nothing(index_elements=["id"])
-        with self._translated(), self._engine.begin() as connection:
-            connection.execute(statement, [row(entry) for entry in entries])
+        try:
+            with self.writing.on(), self._translated(), self._engine.begin() as connection:
+                connection.execute(statement, rows)
+        except errors.AuditUnavailable as error:
+            if isinstance(error.__cause__, sa.exc.DataError | sa.exc.IntegrityError):
+                raise _Unfit(cause(error)) from error
+            raise
 
     def page(self, tenant: str, count: int, before: str = "", digest: str = "") -> list[Entry]:
         """At most `count` of a tenant's entries, newest first, those older than `before`."""
@@ -95,7 +130,7 @@ class Database:
         try:
             self._open()
             yield
-        except (sa.exc.SQLAlchemyError, OSError) as error:
+        except (sa.exc.SQLAlchemyError, CommandError, OSError) as error:
             self._ready = False  # it may come back as another one, without its tables
             raise errors.AuditUnavailable("the audit log is not available") from error
 
@@ -108,8 +143,8 @@ class Database:
             if self._ready and self._identity == self._found():
                 return
             self._ready = False
-            self._engine.dispose()
             if self._file:
+                self._engine.dispose()  # a server's connections are looked at before each use
                 self._file.parent.mkdir(parents=True, exist_ok=True)
             upgrade(self._engine)
             self._identity = self._found()

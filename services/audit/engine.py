@@ -71,6 +71,9 @@ def _postgresql(url: URL) -> sa.Engine:
     patience = {
         "connect_timeout": CONNECT_S,
         "tcp_user_timeout": STATEMENT_MS,
+        # A machine that is gone acknowledges nothing: found out while an answer is waited for.
+        "keepalives_idle": STATEMENT_MS // 1000,
+        "keepalives_interval": 1,
         "options": f"-c statement_timeout={STATEMENT_MS}",
         "application_name": "visionmesh-audit",
     }

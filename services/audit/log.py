@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -15,15 +16,13 @@ from services.audit.committed import Committed
 from services.audit.database import Database
 from services.audit.entry import Entry, Ids
 from services.audit.queued import Queued
+from services.audit.readers import Readers
 from services.audit.spool import Spool
 from services.serving.diagnostics import Diagnostics
 from visionmesh.moderation.v1 import moderation_pb2
 
 PAGE_SIZE: Final = 100
 MAX_PAGE_SIZE: Final = 1000
-
-READERS: Final = 4
-"""Pages that are read at the same time, each in a thread (a guess)."""
 
 COMPONENT: Final = "audit"
 """What the log is called among the conditions of a process."""
@@ -36,8 +35,11 @@ class Recorder(Protocol):
 
     def ailment(self) -> str | None: ...
 
-    def close(self) -> None:
-        """Write what can be written, and end; blocks for some seconds at most."""
+    def close(self) -> bool:
+        """Write what can be written, and end; blocks for some seconds at most.
+
+        False when a disk or the database does not answer: a thread waits for it then.
+        """
 
 
 class AuditLog:
@@ -53,7 +55,7 @@ class AuditLog:
         self._recorder = recorder
         self._database = database
         self._ids = Ids()
-        self._readers = asyncio.Semaphore(READERS)
+        self._readers = Readers()
 
     @classmethod
     def open(
@@ -115,8 +117,7 @@ class AuditLog:
             )
         size = page_size or PAGE_SIZE
         before = cursor.last_id(page_token, tenant, digest) if page_token else ""
-        async with self._readers:
-            return await asyncio.to_thread(self._page, tenant, size, before, digest)
+        return await self._readers.run(partial(self._page, tenant, size, before, digest))
 
     def _page(
         self, tenant: str, size: int, before: str, digest: str
@@ -130,8 +131,9 @@ class AuditLog:
 
     async def close(self) -> None:
         """Write what waits, as far as that is possible within some seconds."""
-        await asyncio.to_thread(self._recorder.close)
-        await asyncio.to_thread(self._database.close)
+        await self._readers.close()
+        if await asyncio.to_thread(self._recorder.close):
+            await asyncio.to_thread(self._database.close)
 
 
 def to_proto(entry: Entry) -> moderation_pb2.AuditEntry:

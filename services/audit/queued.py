@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from services.audit.database import Database, cause
 from services.audit.drain import adopt, drain
 from services.audit.entry import Entry, frame
 from services.audit.spool import Spool
+from services.audit.watch import Watch
 from services.errors import AuditUnavailable
 from services.serving.diagnostics import Diagnostics
 
@@ -30,7 +32,11 @@ PATIENCE_S: Final = 0.5
 """How long a verdict waits for a disk that does not answer."""
 
 KEPT_ENTRIES: Final = 10_000
-"""Entries that are kept in memory while no disk takes them; one is some 500 bytes."""
+"""Entries that are kept in memory while no disk takes them, and again as many while one does not
+answer; one is some 500 bytes."""
+
+CLOSE_S: Final = 2.0
+"""How long the end of the process waits for the disk, and for the database (a guess)."""
 
 _log = structlog.get_logger()
 
@@ -55,6 +61,7 @@ class Queued:
         self._kept: list[Entry] = []
         self._keeping = threading.Lock()
         self._disk_says = ""
+        self._writing = Watch()
         self._retry_at = 0.0
         self._sync_at: float | None = None
         self._database_says: str | None = None  # nothing is known yet
@@ -62,6 +69,7 @@ class Queued:
         diagnostics.count("audit.lost", 0)
         self._written = threading.Event()
         self._closing = threading.Event()
+        self._over_at = math.inf
         self._writer = threading.Thread(target=self._write, name="audit-spool", daemon=True)
         self._drainer = threading.Thread(target=self._drain, name="audit-drain", daemon=True)
         self._writer.start()
@@ -69,28 +77,43 @@ class Queued:
 
     async def record(self, entries: Sequence[Entry]) -> None:
         """Returns when the entries are in the spool, or after `PATIENCE_S` if the disk is slow."""
+        if self._inbox.waiting >= self._kept_entries:
+            self._lose(entries)
+            return
         await self._inbox.add(entries)
 
     def ailment(self) -> str | None:
         with self._keeping:
             kept = len(self._kept)
+        late = self._database.writing.is_late
+        database_says = "database does not answer" if late else self._database_says
+        disk_says = self._disk_says
+        if self._writing.is_late:
+            kept, disk_says = kept + self._inbox.waiting, "disk does not answer"
         said = []
-        if self._database_says:
-            said.append(f"{_entries(self._spool.waiting + kept)} wait, {self._database_says}")
-        if self._disk_says:
-            said.append(f"{_entries(kept)} in memory only, {self._disk_says}")
+        if database_says:
+            said.append(f"{_entries(self._spool.waiting + kept)} wait, {database_says}")
+        if disk_says:
+            said.append(f"{_entries(kept)} in memory only, {disk_says}")
         if self._lost:
             said.append(f"{_entries(self._lost)} lost since the start")
+        if aside := self._spool.aside:
+            said.append(aside)
         return "; ".join(said) or None
 
-    def close(self) -> None:
+    def close(self) -> bool:
         self._inbox.close()
-        self._writer.join()
+        self._writer.join(CLOSE_S)
+        self._over_at = time.monotonic() + CLOSE_S
         self._closing.set()
         self._written.set()
-        self._drainer.join()
+        self._drainer.join(CLOSE_S)
+        if self._writer.is_alive() or self._drainer.is_alive():
+            _log.error("audit log not closed", waiting=self._inbox.waiting, error=self.ailment())
+            return False  # what the spool has is there at the next start
         self._spool.close()
         self._lose(self._kept)
+        return True
 
     def _write(self) -> None:
         """The first thread: inbox to spool. What comes while a write lasts is the next write."""
@@ -120,7 +143,9 @@ class Queued:
             self._keep(entries)
             return
         try:
-            self._spool.append([frame(entry) for entry in waiting])
+            frames = [frame(entry) for entry in waiting]
+            with self._writing.on():
+                self._spool.append(frames)
         except Exception as error:  # whatever it is: no verdict is held up by it
             self._complain(error)
             self._keep(entries)
@@ -134,7 +159,8 @@ class Queued:
     def _sync(self) -> None:
         self._sync_at = None
         try:
-            self._spool.sync()
+            with self._writing.on():
+                self._spool.sync()
         except OSError as error:
             self._complain(error)
 
@@ -156,10 +182,11 @@ class Queued:
         self._lose(entries[room:])
         self._written.set()
 
-    def _lose(self, entries: list[Entry]) -> None:
+    def _lose(self, entries: Sequence[Entry]) -> None:
         if entries:
-            self._lost += len(entries)
-            self._diagnostics.count("audit.lost", len(entries))
+            with self._keeping:  # in any thread
+                self._lost += len(entries)
+                self._diagnostics.count("audit.lost", len(entries))
             _log.error("audit entries lost", first=entries[0].id, last=entries[-1].id)
 
     def _drain(self) -> None:
@@ -181,7 +208,8 @@ class Queued:
             if self._database_says != "":
                 self._database.check()
             while drain(self._spool, self._database):
-                pass
+                if time.monotonic() >= self._over_at:
+                    return False
             self._drain_kept()
         except AuditUnavailable as error:
             if not self._database_says:
@@ -200,10 +228,11 @@ class Queued:
             kept = list(self._kept)
         if not kept:
             return
-        self._database.insert(kept)
+        refused = self._database.insert(kept)
         ids = {entry.id for entry in kept}
         with self._keeping:
             self._kept[:] = [entry for entry in self._kept if entry.id not in ids]
+        self._lose(refused)
 
 
 def _be_patient(batch: Batch) -> None:

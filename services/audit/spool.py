@@ -9,13 +9,14 @@ import re
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import structlog
 
-from services.audit.entry import Entry, entries
+from services.audit.entry import Entry, entries, frame
 
 SEGMENT_BYTES: Final = 1 << 20
 """From here on a file is finished and the next one begun; the database has it in one piece."""
@@ -23,6 +24,10 @@ SEGMENT_BYTES: Final = 1 << 20
 _SUFFIX: Final = ".spool"
 _LOCK: Final = ".lock"
 _DAMAGED: Final = ".damaged"
+_REFUSED: Final = ".refused"
+_NAMED: Final = 3
+"""Files that are named when they are listed for a person."""
+
 _UNFIT: Final = re.compile(r"[^A-Za-z0-9_-]")
 
 _log = structlog.get_logger()
@@ -36,6 +41,7 @@ class _Segment:
     size: int = 0
     taken: int = 0
     waiting: int = 0
+    unreadable: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,15 @@ class Spool:
         self._current: _Segment | None = None
         self._finished: deque[_Segment] = deque()
         self._named = True
+        self._aside: set[str] = set()
+
+    @property
+    def aside(self) -> str:
+        """Files that a person has to look at, in a few words; empty when there are none."""
+        with self._lock:
+            names = sorted(self._aside)
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        return f"for a person to look at: {', '.join(names[:_NAMED])}{more}" if names else ""
 
     @property
     def waiting(self) -> int:
@@ -83,15 +98,35 @@ class Spool:
         left: list[Path] = []
         with self._beginning:
             for lock in self._folder.glob(f"*{_LOCK}"):
-                descriptor = os.open(lock, os.O_RDWR)
-                try:
-                    # While this is locked nobody begins a file of this name.
-                    if lock.stem == self._held_name or _locked(descriptor):
-                        left += self._folder.glob(f"{lock.stem}.*{_SUFFIX}")
-                finally:
-                    os.close(descriptor)
+                with self._spared(lock):
+                    left += self._left(lock)
         for path in sorted(left, key=lambda path: path.suffixes):  # by their time
-            self._adopt(path)
+            with self._spared(path):
+                self._adopt(path)
+
+    def _left(self, lock: Path) -> list[Path]:
+        """The files of a name that no other process has."""
+        descriptor = os.open(lock, os.O_RDWR)
+        try:
+            # While this is locked nobody begins a file of this name.
+            if lock.stem == self._held_name or _locked(descriptor):
+                return list(self._folder.glob(f"{lock.stem}.*{_SUFFIX}"))
+            return []
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def _spared(self, path: Path) -> Iterator[None]:
+        """One file that cannot be read keeps nobody from all the others."""
+        try:
+            yield
+        except OSError as error:
+            self._leave(path, str(error))
+
+    def _leave(self, path: Path, reason: str) -> None:
+        _log.error("left for a person, in the audit spool", file=path.name, reason=reason)
+        with self._lock:
+            self._aside.add(path.name)
 
     def _adopt(self, path: Path) -> None:
         try:
@@ -163,31 +198,50 @@ class Spool:
     def done(self, chunk: Chunk) -> None:
         """The entries of a chunk are in the database: forget them. Raises OSError."""
         segment = chunk.segment
-        if chunk.unreadable:
-            _log.warning(
-                "not readable in the audit spool", file=segment.path.name, bytes=chunk.unreadable
-            )
         with self._writing:
             with self._lock:
                 segment.taken = chunk.end
+                segment.unreadable += chunk.unreadable
                 segment.waiting -= len(chunk.entries)
                 if segment.taken < segment.size:
                     return  # more has been appended since
                 if segment is not self._current:
                     self._finished.remove(segment)
                 else:
-                    segment.size = segment.taken = 0
+                    segment.size = segment.taken = segment.unreadable = 0
             if segment is self._current:
                 assert self._descriptor is not None
                 os.ftruncate(self._descriptor, 0)
                 return
-        if chunk.unreadable:
-            segment.path.rename(segment.path.with_suffix(_DAMAGED))
-        else:
+        if not segment.unreadable:
             segment.path.unlink(missing_ok=True)
+            return
+        damaged = segment.path.with_suffix(_DAMAGED)
+        with contextlib.suppress(FileNotFoundError):  # adopted twice
+            segment.path.rename(damaged)
+            self._leave(damaged, f"{segment.unreadable} bytes are not readable")
+
+    def set_aside(self, refused: Sequence[Entry]) -> None:
+        """Keep what the database will never take, for a person. Raises OSError."""
+        if not refused:
+            return
+        path = self._folder / f"{self._held_name or self._name}{_REFUSED}"
+        with path.open("ab") as file:
+            file.write(b"".join(map(frame, refused)))
+            file.flush()
+            os.fsync(file.fileno())
+        self._leave(path, f"the database refused {len(refused)} entries")
 
     def put_aside(self) -> bool:
         """Go on with the next file, and leave the oldest for a person; False when there is none."""
+        with self._lock:
+            unread = self._finished[0].path if self._finished else None
+        if unread:
+            self._leave(unread, "is not readable")
+        return self.skip()
+
+    def skip(self) -> bool:
+        """Go on with the next file; False when there is none."""
         with self._lock:
             if not self._finished:
                 return False
@@ -242,10 +296,13 @@ class Spool:
         while True:
             path = self._folder / f"{name}{_LOCK}"
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-            if _locked(descriptor):
-                self._held_name, self._held = name, descriptor
-                return
-            os.close(descriptor)
+            try:
+                if _locked(descriptor):
+                    self._held_name, self._held = name, descriptor
+                    return
+            finally:
+                if self._held is None:
+                    os.close(descriptor)
             number += 1
             name = f"{self._name}-{number}"
 

@@ -64,6 +64,11 @@ class Postgres:
                 raise AssertionError(f"PostgreSQL does not start:\n{said}")
             time.sleep(0.02)
 
+    @property
+    def pid(self) -> int | None:
+        """The process that takes connections; None when it does not run."""
+        return self._process.pid if self._process else None
+
     def stop(self) -> None:
         """End it, and every connection with it."""
         if self._process:
