@@ -33,6 +33,13 @@ local function bearer_of(authorization)
   return nil
 end
 
+-- Whether a request was meant for this machine. A page of another site may let its own name lead
+-- here (DNS rebinding), and where no key is needed it could do and read everything.
+local function is_ours(authority)
+  local host = (authority or ""):lower():gsub(":%d+$", "")
+  return host == "localhost" or host == "[::1]" or host:find("^127%.%d+%.%d+%.%d+$") ~= nil
+end
+
 function envoy_on_request(handle)
   local headers = handle:headers()
   local ours = handle:streamInfo():dynamicMetadata()
@@ -50,6 +57,10 @@ function envoy_on_request(handle)
   if TOKEN ~= "" then headers:replace("x-visionmesh-token", TOKEN) end
   if OPEN then
     headers:remove("authorization")
+    if not is_ours(headers:get(":authority")) then
+      handle:respond({ [":status"] = "421" }, "")
+      return
+    end
     headers:replace("x-visionmesh-tenant", "local")
     return
   end

@@ -70,6 +70,10 @@ PROBLEMS: Final = (
         f"the body has more than {MAX_UPLOAD_BYTES} bytes",
         more={"field": "body", "limit": f"{MAX_UPLOAD_BYTES} bytes"},
     ),
+    _of_http(
+        HTTPStatus.MISDIRECTED_REQUEST,
+        "a mesh without keys answers to 127.0.0.1, [::1] and localhost only",
+    ),
     _of_http(HTTPStatus.UPGRADE_REQUIRED, "HTTP/1.1 or HTTP/2 is needed"),
     _of_http(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers are too large"),
     Problem(

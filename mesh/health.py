@@ -44,7 +44,8 @@ class HttpProbe:
         reader, writer = await asyncio.open_connection(self.host, self.port)
         try:
             started = time.perf_counter()
-            head = f"GET {self.path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\n"
+            host = f"[{self.host}]" if ":" in self.host else self.host
+            head = f"GET {self.path} HTTP/1.1\r\nHost: {host}:{self.port}\r\n"
             writer.write(f"{head}Connection: close\r\n\r\n".encode())
             # HTTP/1.1 200 OK
             words = (await reader.readline()).split(maxsplit=2)

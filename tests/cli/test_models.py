@@ -26,7 +26,7 @@ def test_list_names_every_file():
     rows = {line.split()[0]: line for line in result.stdout.splitlines()[1:]}
     for entry in load_registry():
         assert entry.license in rows[entry.name]
-        assert f"{entry.wheel.package} {entry.wheel.version}" in rows[entry.name]
+        assert f"{entry.package.package} {entry.package.version}" in rows[entry.name]
     assert result.exit_code == 0
 
 

@@ -19,7 +19,7 @@ def call_frames(path: str, metadata: Mapping[str, str]) -> bytes:
         ":method": "POST",
         ":scheme": "http",
         ":path": path,
-        ":authority": "mesh",
+        ":authority": "localhost",
         "content-type": "application/grpc",
         "te": "trailers",
         **metadata,

@@ -195,6 +195,35 @@ async def test_an_open_mesh_needs_no_key(open_edge: Edge):
         assert not [name for name in CREDENTIALS if name in seen]
 
 
+async def _named(edge: Edge, host: str) -> int:
+    return (await edge.get("/v1/text", headers={"Host": host})).status
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_an_open_mesh_is_this_machines(open_edge: Edge):
+    """A page whose site's name leads here by DNS gets nothing from a mesh that needs no key."""
+    for host in ("127.0.0.1", "127.0.0.1:8080", "localhost", "LOCALHOST:80", "[::1]", "[::1]:80"):
+        assert await _named(open_edge, host) == 200, host
+    before = len(open_edge.origin.seen)
+    for host in (
+        "site.example",
+        "site.example:8080",
+        "127.0.0.1.site.example",
+        "localhost.example",
+    ):
+        assert await _named(open_edge, host) == 421, host
+    answer = await open_edge.get("/v1/text", headers={"Host": "site.example"})
+    assert json.loads(answer.body)["code"] == "MISDIRECTED_REQUEST"
+    assert len(open_edge.origin.seen) == before
+
+
+async def test_with_keys_any_name_is_good(tmp_path: Path):
+    """A mesh that needs keys may be reached under whatever name it has."""
+    async with edge_world(tmp_path, access=access()) as edge:
+        sent = {"Host": "vision.example", "X-API-Key": ACME}
+        assert (await edge.get("/v1/text", headers=sent)).status == 200
+
+
 async def test_the_first_key_closes_the_mesh(tmp_path: Path):
     """A mesh that was open to everybody needs a key as soon as it has one, without a restart."""
     async with edge_world(tmp_path, access=Access(open=True, token=TOKEN)) as edge:

@@ -139,7 +139,7 @@ async def problems(edge: Edge) -> None:
 
 async def normal_path(edge: Edge) -> None:
     key = uuid.uuid4().hex
-    head = f"GET /v1/a/../{key} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    head = f"GET /v1/a/../{key} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     await edge.reply(head.encode())
     assert edge.origin.of(key)[0].target == f"/v1/{key}"
 
@@ -152,7 +152,7 @@ async def merged_slashes(edge: Edge) -> None:
 
 async def escaped_slash(edge: Edge) -> None:
     key = uuid.uuid4().hex
-    head = f"GET /v1/a%2F{key} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    head = f"GET /v1/a%2F{key} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     assert (await edge.reply(head.encode())).startswith(b"HTTP/1.1 400")
     assert not edge.origin.of(key)
 
@@ -300,7 +300,7 @@ async def test_the_script_meets_no_errors(tmp_path: Path):
         for path in ("/v1/text", "/v1/pinned?", "/v1/pinned?&&a", "/v1/broken", "/nothing"):
             for method in ("GET", "HEAD", "POST", "DELETE"):
                 await edge.request(method, path)
-        await edge.reply(b"GET /v1/x HTTP/1.1\r\nHost: x\r\nContent-Length: minus\r\n\r\n")
-        await edge.reply(b"HEAD /v1/a%2Fb HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        await edge.reply(b"GET /v1/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: minus\r\n\r\n")
+        await edge.reply(b"HEAD /v1/a%2Fb HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         assert await edge.envoy.stat("http.edge.lua.executions") > 0
         assert await edge.envoy.stat("http.edge.lua.errors") == 0

@@ -18,7 +18,9 @@ from tests.support.envoy import patience_s, until
 
 async def announced_upload(edge: Edge) -> None:
     path = "/v1/images"
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {MAX_UPLOAD_BYTES + 1}\r\n\r\n"
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {MAX_UPLOAD_BYTES + 1}\r\n\r\n"
+    )
     answer = await edge.reply(head.encode())
     assert answer.startswith(b"HTTP/1.1 413")
     assert not edge.origin.of(path)
@@ -37,7 +39,7 @@ async def chunked_upload(edge: Edge) -> None:
 
 
 async def slow_body(edge: Edge) -> None:
-    head = b"POST /v1/images HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nslow"
+    head = b"POST /v1/images HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nslow"
     assert (await edge.reply(head)).startswith(b"HTTP/1.1 408")
 
 
@@ -46,12 +48,12 @@ async def slow_headers(edge: Edge) -> None:
 
 
 async def idle_connection(edge: Edge) -> None:
-    answer = await edge.until_closed(b"GET /v1/text HTTP/1.1\r\nHost: x\r\n\r\n")
+    answer = await edge.until_closed(b"GET /v1/text HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 200")
 
 
 async def slow_reader(edge: Edge) -> None:
-    async with edge.connection(b"GET /v1/large HTTP/1.1\r\nHost: x\r\n\r\n") as reader:
+    async with edge.connection(b"GET /v1/large HTTP/1.1\r\nHost: localhost\r\n\r\n") as reader:
         assert (await reader.readline()).startswith(b"HTTP/1.1 200")
         await edge.envoy.until_stat("http.edge.downstream_rq_idle_timeout", lambda n: n == 1)
 
@@ -76,7 +78,7 @@ async def slow_origin_of_a_miss(edge: Edge) -> None:
 
 
 async def connection_limit(edge: Edge) -> None:
-    request = b"GET /v1/text HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    request = b"GET /v1/text HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     async with AsyncExitStack() as stack:
         for _ in range(3):
             await stack.enter_async_context(edge.connection())
