@@ -93,6 +93,10 @@ class Database:
                 raise _Unfit(cause(error)) from error
             raise
 
+    def find(self, tenant: str, ids: Sequence[str]) -> list[Entry]:
+        """A tenant's entries with these ids, those that there are, in no promised order."""
+        return self._read(_where(tenant, "").where(ENTRIES.c.id.in_(ids)))
+
     def page(self, tenant: str, count: int, before: str = "", digest: str = "") -> list[Entry]:
         """At most `count` of a tenant's entries, newest first, those older than `before`."""
         statement = _where(tenant, digest).order_by(ENTRIES.c.id.desc()).limit(count)

@@ -101,6 +101,27 @@ class AuditLog:
             ]
         )
 
+    async def confirm(self, tenant: str, request: moderation_pb2.EvaluateRequest) -> None:
+        """Make sure that what a call asks for again is on record, for its tenant.
+
+        Each of `replays` must be an entry of its image, policy and release, without the same
+        models. Raises InvalidArgument, AuditUnavailable.
+        """
+        if len(request.replays) != len(request.digests):
+            raise errors.InvalidArgument(
+                f"replays: must be one a digest, {len(request.digests)}", field="replays"
+            )
+        find = partial(self._database.find, tenant, list(request.replays))
+        found = {entry.id: entry for entry in await self._readers.run(find)}
+        for index, (name, digest) in enumerate(zip(request.replays, request.digests, strict=True)):
+            entry = found.get(name)
+            if entry is None or entry.digest != digest or not _asks_for(request, entry.message):
+                raise errors.InvalidArgument(
+                    f"replays[{index}]: is no entry with this image, policy, release and without "
+                    "exactly these models",
+                    field=f"replays[{index}]",
+                )
+
     async def page(
         self, tenant: str, page_size: int = 0, page_token: str = "", digest: str = ""
     ) -> moderation_pb2.ListAuditEntriesResponse:
@@ -134,6 +155,15 @@ class AuditLog:
         await self._readers.close()
         if await asyncio.to_thread(self._recorder.close):
             await asyncio.to_thread(self._database.close)
+
+
+def _asks_for(request: moderation_pb2.EvaluateRequest, verdict: moderation_pb2.Verdict) -> bool:
+    """Whether a call asks for a verdict again by all that made it."""
+    return (
+        request.policy == verdict.policy
+        and request.release == verdict.release
+        and set(request.without) == set(verdict.missing)
+    )
 
 
 def to_proto(entry: Entry) -> moderation_pb2.AuditEntry:

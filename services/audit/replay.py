@@ -20,10 +20,6 @@ WINDOW: Final = 256
 
 BATCH: Final = 64
 
-MARK: Final = "replay"
-"""Is no model's name: given as one that is missing it makes any evaluation a replay, which is not
-recorded again."""
-
 _Question = tuple[str, str, str, tuple[str, ...]]
 """Tenant, policy, release, and the models that did not answer."""
 
@@ -76,7 +72,11 @@ async def _ask(client: MeshClient, question: _Question, entries: list[Entry]) ->
     tenancy.act_for(tenant)  # in this task alone
     try:
         outcomes = await client.evaluate(
-            [entry.digest for entry in entries], policy, release=release, without=(*missing, MARK)
+            [entry.digest for entry in entries],
+            policy,
+            release=release,
+            without=missing,
+            replays=[entry.id for entry in entries],
         )
     except VisionmeshError as error:
         return [_failed(entry, error) for entry in entries]
@@ -116,5 +116,5 @@ def _words(names: Iterable[str]) -> str:
 
 def _failed(entry: Entry, error: VisionmeshError) -> Replay:
     if isinstance(error, ImageNotFound):
-        return Replay(entry, Result.DELETED, "the image is deleted")
+        return Replay(entry, Result.DELETED, "the image is not stored")
     return Replay(entry, Result.FAILED, f"{error.code}: {error.message}")

@@ -165,16 +165,22 @@ class MeshClient:
         *,
         release: str = "",
         without: Sequence[str] = (),
+        replays: Sequence[str] = (),
         timeout_s: float | None = None,
     ) -> list[moderation_pb2.ModerationOutcome]:
         """Give a verdict on each of up to 128 images from stored results alone.
 
         With a `release` the verdict is that release's; the models in `without` count as missing.
+        With `replays`, the audit entries that are given again, nothing is recorded.
         """
         response = await self._call(
             self._moderation.Evaluate,
             moderation_pb2.EvaluateRequest(
-                digests=digests, policy=policy, release=release, without=without
+                digests=digests,
+                policy=policy,
+                release=release,
+                without=without,
+                replays=replays,
             ),
             _timeout_s(timeout_s, digests),
             _one(digests),

@@ -27,6 +27,8 @@ class Audit(Protocol):
         trace_id: str,
     ) -> None: ...
 
+    async def confirm(self, tenant: str, request: moderation_pb2.EvaluateRequest) -> None: ...
+
     async def page(
         self, tenant: str, page_size: int = 0, page_token: str = "", digest: str = ""
     ) -> moderation_pb2.ListAuditEntriesResponse: ...
@@ -48,10 +50,12 @@ class ModerationServicer(ModerationServiceServicer):
     async def Evaluate(
         self, request: moderation_pb2.EvaluateRequest, context: Context
     ) -> moderation_pb2.EvaluateResponse:
+        if request.replays:
+            await self._audit.confirm(tenancy.tenant(), request)
         outcomes = await self._verdicts.evaluate(
             request.digests, request.policy, request.release, request.without
         )
-        if request.without:  # a verdict given again: it is on record
+        if request.replays:  # on record, as has been confirmed
             return moderation_pb2.EvaluateResponse(outcomes=map(outcome_to_proto, outcomes))
         return moderation_pb2.EvaluateResponse(outcomes=await self._recorded(outcomes))
 

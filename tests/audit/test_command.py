@@ -187,7 +187,8 @@ def test_the_same_again(data):
     assert set(asked) == {(tenant, f"{n:016x}") for n in range(COUNT) for tenant in TENANTS}
     for request in asked.values():
         assert request.policy == "default"
-        assert list(request.without) == ["ocr", "replay"]
+        assert list(request.without) == ["ocr"]
+        assert len(request.replays) == len(request.digests)
 
 
 def test_what_is_not_the_same(data):
@@ -215,7 +216,7 @@ def test_what_is_not_the_same(data):
         "reasons NUDITY, now none",
         f"{digest(2)} different: the reasons' messages or evidence",
         f"{digest(3)} different: unknown codes TEXT, now TEXT,NUDITY; missing ocr, now ocr,nsfw",
-        f"{digest(4)} deleted: the image is deleted",
+        f"{digest(4)} deleted: the image is not stored",
         f"{digest(5)} failed: RELEASE_NOT_FOUND: there is no such release",
         "verdicts: 95 same, 3 different, 1 deleted, 1 failed",
     ]

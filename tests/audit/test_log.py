@@ -9,6 +9,7 @@ import pytest
 
 from services.errors import InvalidArgument
 from tests.audit.world import TRACE, arrived, digest, everything, is_well, opened, verdict
+from visionmesh.moderation.v1.moderation_pb2 import EvaluateRequest
 
 
 @pytest.mark.parametrize("required", [False, True], ids=["queued", "required"])
@@ -139,3 +140,37 @@ async def test_databases_that_are_not_known(tmp_path, url):
             pass
     assert refused.value.field == "audit_url"
     assert "secret" not in str(refused.value)
+
+
+async def test_what_is_given_again_is_on_record(tmp_path, url):
+    """A replay is confirmed for its tenant, image, policy, release and models, and nothing else."""
+    async with opened(tmp_path, url, required=True) as (log, _):
+        await log.record("local", [(digest(n), verdict(n)) for n in (1, 2)], TRACE)
+        second, first = (await log.page("local")).entries
+
+        def asked(**instead) -> EvaluateRequest:
+            right = {
+                "digests": [digest(1)],
+                "policy": "default",
+                "release": verdict(1).release,
+                "without": ["ocr"],
+                "replays": [first.id],
+            }
+            return EvaluateRequest(**right | instead)
+
+        await log.confirm("local", asked())
+        wrong = [
+            ("other", asked()),
+            ("local", asked(digests=[digest(2)])),
+            ("local", asked(policy="strict")),
+            ("local", asked(release=verdict(2).release)),
+            ("local", asked(without=[])),
+            ("local", asked(without=["ocr", "nsfw"])),
+            ("local", asked(replays=[second.id])),
+            ("local", asked(replays=["0" * 24])),
+        ]
+        for tenant, request in wrong:
+            with pytest.raises(InvalidArgument, match=r"^replays\[0\]: "):
+                await log.confirm(tenant, request)
+        with pytest.raises(InvalidArgument, match="replays: must be one a digest, 1"):
+            await log.confirm("local", asked(replays=[first.id, first.id]))

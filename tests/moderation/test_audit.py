@@ -34,7 +34,7 @@ async def test_every_verdict_is_recorded_as_it_is_given(tmp_path: Path):
 
 
 async def test_verdict_that_cannot_be_recorded_is_not_given(tmp_path: Path):
-    """When the log refuses, the call fails; policies and replays need no log."""
+    """When the log refuses, the call fails, also without some models; policies need no log."""
     async with world(tmp_path) as w:
         [digest] = await w.upload(1)
         w.audit.error = errors.AuditUnavailable("no record can be made")
@@ -42,8 +42,21 @@ async def test_verdict_that_cannot_be_recorded_is_not_given(tmp_path: Path):
             await w.moderation.moderate(refs([digest]))
         with pytest.raises(errors.AuditUnavailable):
             await w.moderation.evaluate([digest])
-        await w.moderation.evaluate([digest], without=["nsfw"])
+        with pytest.raises(errors.AuditUnavailable):
+            await w.moderation.evaluate([digest], without=["nsfw"])
+        with pytest.raises(errors.AuditUnavailable):
+            await w.moderation.evaluate([digest], replays=["0" * 24])
         assert await w.moderation.list_policies()
+
+
+async def test_only_a_replay_is_not_recorded(tmp_path: Path):
+    """What a call leaves out makes no replay of it: an entry that it gives again does."""
+    async with world(tmp_path) as w:
+        [digest] = await w.upload(1)
+        await w.moderation.evaluate([digest], without=["nsfw", "replay"])
+        assert len(w.audit.entries) == 1
+        await w.moderation.evaluate([digest], without=["nsfw"], replays=["0" * 24])
+        assert len(w.audit.entries) == 1
 
 
 async def test_pages(tmp_path: Path):

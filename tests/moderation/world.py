@@ -97,6 +97,10 @@ class Record:
         self.entries: list[tuple[str, str, moderation_pb2.Verdict, str]] = []
         self.error: errors.VisionmeshError | None = None
 
+    async def confirm(self, tenant: str, request: moderation_pb2.EvaluateRequest) -> None:
+        if self.error:
+            raise self.error
+
     async def record(
         self, tenant: str, verdicts: Sequence[tuple[str, moderation_pb2.Verdict]], trace_id: str
     ) -> None:

@@ -325,6 +325,7 @@ class EvaluateRequest(_message.Message):
     POLICY_FIELD_NUMBER: _builtins.int
     RELEASE_FIELD_NUMBER: _builtins.int
     WITHOUT_FIELD_NUMBER: _builtins.int
+    REPLAYS_FIELD_NUMBER: _builtins.int
     policy: _builtins.str
     """A policy's name; empty means `default`."""
     release: _builtins.str
@@ -337,6 +338,13 @@ class EvaluateRequest(_message.Message):
         answer for is given again.
         """
 
+    @_builtins.property
+    def replays(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """For verdicts that are given again: the audit entries that they are recorded in, one a digest, in
+        order. They are not recorded again. Each entry must be the caller's, of that image, with the
+        policy and the release of this call, and with `without` for its missing models.
+        """
+
     def __init__(
         self,
         *,
@@ -344,10 +352,11 @@ class EvaluateRequest(_message.Message):
         policy: _builtins.str = ...,
         release: _builtins.str = ...,
         without: _abc.Iterable[_builtins.str] | None = ...,
+        replays: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digests", b"digests", "policy", b"policy", "release", b"release", "without", b"without"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digests", b"digests", "policy", b"policy", "release", b"release", "replays", b"replays", "without", b"without"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
