@@ -94,6 +94,8 @@ class PolicyArchive:
                     await self._write(key, policy)
                 except VisionmeshError as error:
                     _log.warning("policy is not archived", policy=policy.name, error=error.message)
+                    # It may be this one's path alone that cannot be written: the others go first.
+                    self._pending[key] = self._pending.pop(key)
                     await asyncio.sleep(delay_s)
                     delay_s = min(LONGEST_RETRY_S, 2 * delay_s)
                 else:

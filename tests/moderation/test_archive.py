@@ -12,6 +12,7 @@ from services.moderation.archive import COMPILED, PolicyArchive
 from services.moderation.policy import Policy, parse_policy
 from tests.moderation.support import VOCABULARY, rule
 from tests.releases.stores import Store
+from tests.support.whole import until
 
 
 def policy(when: str = "nsfw.score > 0.5", comment: str = "") -> Policy:
@@ -88,6 +89,24 @@ async def test_broken_store(broken: str):
     await archive.settle(10)
     await archive.close()
     assert store.written == [path(one)]
+
+
+async def test_one_that_cannot_be_written_holds_up_no_other(tmp_path: Path):
+    """A path that cannot be written, whatever is there, is tried again after the others."""
+    bad, good = policy("nsfw.score > 0.5"), policy("nsfw.score > 0.6")
+    (tmp_path / path(bad) / "a folder").mkdir(parents=True)
+    archive = PolicyArchive(Objects.open(tmp_path), VOCABULARY, first_retry_s=0.01)
+    archive.keep([bad, good])
+
+    async def written() -> bool:
+        return (tmp_path / path(good)).is_file()
+
+    await until(written, "the other one is written")
+    (tmp_path / path(bad) / "a folder").rmdir()
+    (tmp_path / path(bad)).rmdir()
+    await archive.settle(10)
+    await archive.close()
+    assert (tmp_path / path(bad)).read_bytes() == bad.text
 
 
 async def test_store_that_is_down_is_not_a_missing_policy():

@@ -220,7 +220,10 @@ async def test_open_verdict_is_given_again(tmp_path: Path):
         await w.store(digest, 0.95)
         recorded = len(w.audit.entries)
         [replayed] = await w.moderation.evaluate(
-            [digest], release=open_one.verdict.release, without=list(open_one.verdict.missing)
+            [digest],
+            release=open_one.verdict.release,
+            without=list(open_one.verdict.missing),
+            replays=["0" * 24],
         )
         [now] = await w.moderation.evaluate([digest], release=open_one.verdict.release)
         assert len(w.audit.entries) == recorded + 1, "what is given again is on record"
