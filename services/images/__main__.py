@@ -30,7 +30,12 @@ async def main() -> None:
     diagnostics = Diagnostics()
     objects = Objects.open(settings.object_store)
     results = Results.over(objects, redis_url=settings.redis_url, diagnostics=diagnostics)
-    store = ImageStore(objects, concurrency=settings.decode_concurrency, on_gone=results.forget)
+    store = ImageStore(
+        objects,
+        concurrency=settings.decode_concurrency,
+        on_gone=results.forget,
+        on_kept=results.admit,
+    )
     sweeper = Sweeper(store, objects, Retention(settings.retention_days))
     diagnostics.watch("deletions", lambda: sweeper.ailment)
     servicer = ImagesServicer(store, max_uploads=settings.max_uploads)

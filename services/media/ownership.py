@@ -28,8 +28,8 @@ GRACE: Final = timedelta(seconds=60)
 published it or given up by then (the longest deadline is 60 s), and the last look finds it."""
 
 Clock = Callable[[], datetime]
-OnGone = Callable[[str], Awaitable[None]]
-"""Told the digest of an image that nobody has any more; StoreUnavailable asks for another time."""
+Heed = Callable[[str], Awaitable[None]]
+"""Told the digest of an image that nobody has any more, or that somebody has from now on."""
 
 
 def utc_now() -> datetime:
@@ -44,7 +44,7 @@ async def nobody_is_told(digest: str) -> None:
 class Ownership:
     """Rows (tenant, digest), their back-references, and tombstones. Raises StoreUnavailable."""
 
-    def __init__(self, objects: Objects, on_gone: OnGone, clock: Clock) -> None:
+    def __init__(self, objects: Objects, on_gone: Heed, clock: Clock) -> None:
         self._objects = objects
         self._on_gone = on_gone
         self._clock = clock

@@ -25,7 +25,7 @@ from services.media.info import ImageInfo, check_bytes
 from services.media.layout import image_folder as image_folder
 from services.media.layout import meta_path, row_path
 from services.media.objects import Objects
-from services.media.ownership import Clock, OnGone, Ownership, nobody_is_told, utc_now
+from services.media.ownership import Clock, Heed, Ownership, nobody_is_told, utc_now
 from services.media.pixels import RENDITION_VERSION
 from services.media.record import ImageRecord
 from services.media.rendition import render
@@ -57,15 +57,18 @@ class ImageStore:
         objects: Objects,
         *,
         concurrency: int = os.cpu_count() or 1,
-        on_gone: OnGone = nobody_is_told,
+        on_gone: Heed = nobody_is_told,
+        on_kept: Heed = nobody_is_told,
         clock: Clock = utc_now,
     ) -> None:
         """`concurrency` images are decoded at once, of big ones only one: see BIG_PIXELS.
 
         `on_gone` is told of each image that nobody has any more, again and again until it does not
-        raise StoreUnavailable.
+        raise StoreUnavailable; `on_kept` of each that a tenant has from now on, whether or not
+        others had it. They are never told of one image at the same time.
         """
         self._objects = objects
+        self._on_kept = on_kept
         self._clock = clock
         self._ownership = Ownership(objects, on_gone, clock)
         self._slots = asyncio.Semaphore(concurrency)
@@ -191,6 +194,7 @@ class ImageStore:
                 with contextlib.suppress(errors.StoreUnavailable):
                     await self._ownership.abandon(tenant, digest)
             raise
+        await self._on_kept(digest)
         return record
 
     async def _is_whole(self, tenant: str, record: ImageRecord) -> bool:

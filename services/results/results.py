@@ -100,7 +100,7 @@ class Results:
         if value is None and not self._durable.near:
             value = await self._stored(key, check)
             if value is not None and self._shared:
-                self._soon(self._share(key, value, None))
+                self._soon(self._carry(key, value, None, store=False))
         if value is None:
             self._count("results.misses")
         return value
@@ -129,6 +129,14 @@ class Results:
         self._memory.forget(digest)
         if self._shared:
             await self._shared.forget(digest)
+
+    async def admit(self, digest: str) -> None:
+        """Keep results again of an image that was forgotten, as somebody has it again.
+
+        Never raises: a Redis that cannot be told takes them two minutes later.
+        """
+        if self._shared:
+            await self._shared.admit(digest)
 
     async def settle(self) -> None:
         """Wait until what was made is in every tier that takes it."""
@@ -159,16 +167,17 @@ class Results:
                 self._memory.put(key, value)
                 self._keep(key, value, lease)
             elif lease:
-                self._soon(self._share(key, value, lease))
-            lease = None  # ends with what is published
+                self._soon(self._carry(key, value, lease, store=False))
+            lease = None  # ends when the others can find the value
             return value
         finally:
             if lease and self._shared:
                 self._shared.release(lease)
 
     async def _after_claim(self, key: ResultKey, check: Check, lease: Lease | None) -> Value | None:
-        """What the durable tier has, where it was not asked before, or somebody was ahead."""
-        if self._durable.near and not (lease and lease.waited):
+        """What the durable tier has, where it was not asked before, or somebody may have been ahead
+        since: who had the lease before."""
+        if self._durable.near and not lease:
             return None
         return await self._stored(key, check)
 
@@ -189,25 +198,31 @@ class Results:
 
     def _keep(self, key: ResultKey, value: Value, lease: Lease | None) -> None:
         """Carry a result to the other tiers behind its answer."""
-        if len(self._behind) >= MAX_BEHIND:
+        store = len(self._behind) < MAX_BEHIND
+        if not store:
             self._count("results.durable.dropped")
-            if lease and self._shared:
-                self._shared.release(lease)
-            return
-        self._soon(self._carry(key, value, lease))
+        self._soon(self._carry(key, value, lease, store=store))
 
-    async def _carry(self, key: ResultKey, value: Value, lease: Lease | None) -> None:
-        await self._share(key, value, lease)
+    async def _carry(
+        self, key: ResultKey, value: Value, lease: Lease | None, *, store: bool = True
+    ) -> None:
+        """To Redis first, as others wait there. What it does not keep they find in the store: the
+        lease does not end before."""
+        kept = self._shared is not None and await self._shared.publish(key, value, lease)
+        try:
+            if store:
+                await self._store(key, value)
+        finally:
+            if self._shared and lease and not kept:
+                self._shared.release(lease)
+
+    async def _store(self, key: ResultKey, value: Value) -> None:
         try:
             await self._durable.put(key, value)
             self._trouble = None
         except StoreUnavailable:
             self._count("results.durable.failed")
             self._trouble = "results cannot be stored: they are made again when they are needed"
-
-    async def _share(self, key: ResultKey, value: Value, lease: Lease | None) -> None:
-        if self._shared:
-            await self._shared.publish(key, value, lease)
 
     def _soon(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -41,8 +41,9 @@ if type(found) == 'string' then return found end
 if redis.call('SET', KEYS[2], ARGV[2], 'NX', 'PX', ARGV[3]) then return 1 end
 local holder = redis.pcall('GET', KEYS[2])
 if holder == ARGV[2] then return 1 end
--- Not a lease of ours: those all expire.
-if type(holder) ~= 'string' or redis.call('PTTL', KEYS[2]) < 0 then
+-- Not a lease of ours: those all expire, and soon.
+local left = redis.call('PTTL', KEYS[2])
+if type(holder) ~= 'string' or left < 0 or left > tonumber(ARGV[3]) then
   redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
   return 1
 end
@@ -52,7 +53,7 @@ return 0
 PUBLISH: Final = Script("""
 -- KEYS: results, lease, gone; ARGV: field, envelope, token, lifetime in s.
 -- 1 when the result is kept, 0 when its image is gone, -1 when it is not taken, as by a full Redis.
--- The lease ends in any case.
+-- When it is kept, the lease ends: who waits for that finds it.
 local kept = 0
 if redis.call('EXISTS', KEYS[3]) == 0 then
   kept = -1
@@ -66,7 +67,7 @@ if redis.call('EXISTS', KEYS[3]) == 0 then
     redis.call('EXPIRE', KEYS[1], ARGV[4])
   end
 end
-if redis.pcall('GET', KEYS[2]) == ARGV[3] then redis.call('DEL', KEYS[2]) end
+if kept == 1 and redis.pcall('GET', KEYS[2]) == ARGV[3] then redis.call('DEL', KEYS[2]) end
 return kept
 """)
 
@@ -95,4 +96,9 @@ FORGET: Final = Script("""#!lua flags=allow-oom
 redis.call('DEL', KEYS[1])
 redis.call('SET', KEYS[2], '1', 'EX', ARGV[1])
 return 1
+""")
+
+ADMIT: Final = Script("""
+-- KEYS: gone.
+return redis.call('DEL', KEYS[1])
 """)

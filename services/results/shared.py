@@ -44,8 +44,6 @@ class Lease:
 
     key: ResultKey
     token: bytes
-    waited: bool = False
-    """Whether somebody else had it before: what they made may be in another tier."""
     renewal: asyncio.TimerHandle | None = field(default=None, repr=False)
 
 
@@ -94,13 +92,16 @@ class SharedTier:
         token = os.urandom(8).hex().encode()
         keys = (_results(key.digest), _lease(key))
         lease_ms = int(self._lease_s * 1000)
-        wait_s, waited = FIRST_WAIT_S, False
+        wait_s, discarded = FIRST_WAIT_S, False
         while True:
             try:
                 found = await self._link.run(scripts.CLAIM, keys, _field(key), token, lease_ms)
                 if isinstance(found, bytes):
                     if (value := intact(key, found, check)) is not None:
                         return value
+                    if discarded:
+                        return None  # it cannot be thrown away, or somebody makes more of it
+                    discarded = True
                     await self._link.run(scripts.DISCARD, keys[:1], _field(key), found)
                     continue
             except NoAnswer:
@@ -110,19 +111,20 @@ class SharedTier:
                 self._later(self._let_go(key, token))
                 raise
             if found == scripts.MINE:
-                lease = Lease(key, token, waited)
+                lease = Lease(key, token)
                 self._keep_up(lease)
                 return lease
-            waited = True
+            if found != scripts.BUSY:
+                return None
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 2, LONGEST_WAIT_S)
 
     async def publish(self, key: ResultKey, value: Value, lease: Lease | None = None) -> bool:
-        """Keep a result and end its lease. False when it is not kept: the image is gone, or Redis.
+        """Keep a result and end its lease, in one step: who waits for the lease finds the result.
 
-        Both in one step: who waits for the lease finds the result.
+        False when it is not kept, as the image is gone or Redis is, or full. Then the lease goes on
+        until it is released.
         """
-        _stop_renewing(lease)
         token = lease.token if lease else b""
         try:
             kept = await self._link.run(
@@ -133,6 +135,7 @@ class SharedTier:
         except NoAnswer:
             return False
         if kept == scripts.KEPT:
+            _stop_renewing(lease)
             self._link.accepted()
         elif kept == scripts.REFUSED:
             self._link.refused("a result was not taken")
@@ -144,7 +147,7 @@ class SharedTier:
         self._later(self._let_go(lease.key, lease.token))
 
     async def forget(self, digest: str) -> None:
-        """Forget all results of an image, and take none for a while.
+        """Forget all results of an image, and take none for a while, or until it is admitted.
 
         Raises StoreUnavailable when Redis cannot be told: then it may still have them.
         """
@@ -152,6 +155,14 @@ class SharedTier:
             await self._link.insist(scripts.FORGET, (_results(digest), _gone(digest)), GONE_S)
         except NoAnswer as error:
             raise errors.StoreUnavailable("the shared results cannot be reached") from error
+
+    async def admit(self, digest: str) -> None:
+        """Take results of an image again that somebody has again. Never raises.
+
+        A Redis that cannot be told goes on refusing them for what is left of `GONE_S`.
+        """
+        with contextlib.suppress(NoAnswer):
+            await self._link.run(scripts.ADMIT, (_gone(digest),))
 
     async def close(self) -> None:
         """End every task and connection. Leases that are still held end by themselves."""

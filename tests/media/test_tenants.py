@@ -227,6 +227,49 @@ async def test_a_deletion_is_looked_at_again_after_its_grace(
     assert await objects.list("tombstones") == []
 
 
+async def test_others_are_told_who_has_it_again(objects: Watched, clock: Clock):
+    """Of what a tenant gets anew, and whether or not another has it; of what it has already, no."""
+    told: list[str] = []
+
+    async def on_gone(digest: str) -> None:
+        told.append(f"gone {digest}")
+
+    async def on_kept(digest: str) -> None:
+        assert await store.get(tenant, digest)
+        told.append(f"kept {digest}")
+
+    store = ImageStore(objects, on_gone=on_gone, on_kept=on_kept, clock=clock)
+    for tenant in ("acme", "zeta", "acme"):
+        await store.create(tenant, PHOTO)
+        clock.now += RENEWED_AFTER
+    for tenant in ("acme", "zeta"):
+        await store.delete(tenant, DIGEST)
+    tenant = "acme"
+    await store.create(tenant, PHOTO)
+    clock.now += GRACE
+    assert await store.finish(DIGEST)
+    assert told == [f"{what} {DIGEST}" for what in ("kept", "kept", "gone", "kept")]
+
+
+async def test_nobody_is_told_of_an_upload_that_failed(
+    objects: Watched, clock: Clock, monkeypatch: pytest.MonkeyPatch
+):
+    """What nobody has stays forgotten."""
+    told: list[str] = []
+
+    async def on_kept(digest: str) -> None:
+        told.append(digest)
+
+    async def full(*_: object, **__: object) -> None:
+        raise errors.StoreUnavailable("full")
+
+    store = ImageStore(objects, on_kept=on_kept, clock=clock)
+    monkeypatch.setattr(objects, "put", full)
+    with pytest.raises(errors.StoreUnavailable):
+        await store.create("acme", PHOTO)
+    assert told == []
+
+
 @pytest.mark.parametrize("content", [b"", b"garbage", b"\xff", b"2030-01-01T00:00:00"])
 async def test_a_tombstone_that_cannot_be_read(
     store: ImageStore, objects: Watched, clock: Clock, content: bytes

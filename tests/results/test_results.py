@@ -172,6 +172,50 @@ async def test_cancelled_maker_hands_over(tmp_path: Path, redis: RedisServer):
     assert work.calls == 1
 
 
+async def test_result_that_redis_does_not_keep_is_made_once(
+    tmp_path: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+):
+    """A replica that waits for another's result waits until it can be found somewhere."""
+    objects, work, going = await store_in(tmp_path), Work(), asyncio.Event()
+    append = objects.append
+
+    async def slow(path: str, data: bytes) -> bool:
+        await going.wait()
+        return await append(path, data)
+
+    monkeypatch.setattr(objects, "append", slow)
+    work.hold = asyncio.Event()
+    async with (
+        results_over(objects, redis) as (one, _),
+        results_over(objects, redis) as (other, _),
+    ):
+        await one.forget(KEY.digest)  # from here on Redis refuses what is made of it
+        first = asyncio.create_task(one.obtain(KEY, work))
+        await work.entered.wait()
+        second = asyncio.create_task(other.obtain(KEY, work))
+        work.hold.set()
+        assert await first == b"result"
+        asking = asyncio.create_task(redis.until_asked(await redis.scripts_run() + 10))
+        await asyncio.wait((asking, second), return_when=asyncio.FIRST_COMPLETED)
+        asking.cancel()
+        going.set()
+        assert await asyncio.wait_for(second, 30) == b"result"
+    assert work.calls == 1
+
+
+async def test_admitted_results_are_shared_again(redis: RedisServer):
+    """What was forgotten and is somebody's again reaches the other replicas through Redis."""
+    cloud = Objects.open("memory:///")
+    async with results_over(cloud, redis) as (one, _), results_over(cloud, redis) as (other, _):
+        await one.forget(KEY.digest)
+        await one.admit(KEY.digest)
+        await one.put(KEY, b"result")
+        await one.settle()
+        assert await other.get(KEY) == b"result"
+    async with results_over(cloud) as (alone, _):
+        await alone.admit(KEY.digest)
+
+
 async def test_garbage_on_disk_costs_one_inference(tmp_path: Path):
     """Whatever is in the file of results: it is made again once, and found from then on."""
     objects, work = await store_in(tmp_path), Work()
@@ -270,7 +314,7 @@ async def test_full_disk_costs_no_answer(tmp_path: Path):
 
 
 async def test_slow_store_falls_behind_within_bounds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ):
     """A store that does not keep up holds up no answer, and what waits for it is bounded."""
     objects, going = await store_in(tmp_path), asyncio.Event()
@@ -281,11 +325,16 @@ async def test_slow_store_falls_behind_within_bounds(
         return await append(path, data)  # type: ignore[misc]
 
     monkeypatch.setattr(objects, "append", slow)
-    async with results_over(objects) as (results, diagnostics):
+    async with results_over(objects, redis) as (results, diagnostics):
         for number in range(MAX_BEHIND + 10):
             await results.put(ResultKey(KEY.digest, "nsfw", f"{number:016x}"), b"result")
         assert diagnostics.counters["results.durable.dropped"] == 10
         going.set()
+        # What stays out of the store is still found by other replicas.
+        beyond = ResultKey(KEY.digest, "nsfw", f"{MAX_BEHIND + 9:016x}")
+    async with results_over(objects, redis) as (other, counted):
+        assert await other.get(beyond) == b"result"
+        assert counted.counters == {"results.shared.hits": 1}
     async with results_over(objects) as (results, _):
         last = ResultKey(KEY.digest, "nsfw", f"{MAX_BEHIND - 1:016x}")
         assert await results.get(last) == b"result"

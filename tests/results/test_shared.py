@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import hiredis
 import pytest
 from redis.asyncio import Redis
 
@@ -72,7 +73,6 @@ async def test_claimed_made_published_found(redis: RedisServer):
     """The first gets the lease; after it published, everybody finds the result and no lease."""
     async with tier_of(redis) as tier, tier_of(redis) as other:
         lease = await lease_of(tier)
-        assert not lease.waited
         assert await tier.publish(KEY, b"result", lease)
         assert await other.claim(KEY, anything) == b"result"
         assert await other.get(KEY, anything) == b"result"
@@ -102,7 +102,7 @@ async def test_who_waits_gets_what_was_published(redis: RedisServer):
 
 
 async def test_released_lease_is_the_next_ones(redis: RedisServer):
-    """When the holder gives up, somebody who waits may try, and knows that somebody was ahead."""
+    """When the holder gives up, somebody who waits may try."""
     async with tier_of(redis) as tier, tier_of(redis) as other:
         lease = await lease_of(tier)
         asked = await redis.scripts_run()
@@ -110,7 +110,7 @@ async def test_released_lease_is_the_next_ones(redis: RedisServer):
         await redis.until_asked(asked + 2)
         assert not waiting.done()
         tier.release(lease)
-        assert (await waiting).waited
+        assert await waiting
 
 
 async def test_killed_holder_is_replaced_after_its_lease(redis: RedisServer):
@@ -138,7 +138,6 @@ async def test_killed_holder_is_replaced_after_its_lease(redis: RedisServer):
     async with tier_of(redis) as tier:
         assert LEASE in await redis.keys()
         lease = await asyncio.wait_for(lease_of(tier), 30)
-        assert lease.waited
         assert await tier.publish(KEY, b"result", lease)
 
 
@@ -194,9 +193,35 @@ async def test_forgotten_stays_forgotten(redis: RedisServer):
         await tier.forget(KEY.digest)
         assert not await late.publish(KEY, b"result", lease)
         assert await tier.get(KEY, anything) is None
+        late.release(lease)
+        await late.close()
         assert await redis.keys() == [GONE]
         async with redis.client() as inside:
             assert 60 < await inside.ttl(GONE) <= shared.GONE_S
+
+
+async def test_admitted_is_kept_again(redis: RedisServer):
+    """An image that somebody has again has its results in Redis again; forgetting still works."""
+    async with tier_of(redis) as tier:
+        for _ in range(2):
+            await tier.forget(KEY.digest)
+            assert not await tier.publish(KEY, b"result")
+            await tier.admit(KEY.digest)
+            assert await tier.publish(KEY, b"result")
+            assert await redis.keys() == [RESULTS]
+
+
+async def test_lease_outlives_a_result_that_is_not_kept(redis: RedisServer):
+    """While what was made cannot be found in Redis, nobody else makes it, until the release."""
+    async with tier_of(redis) as tier, redis.client() as inside:
+        lease = await lease_of(tier)
+        await tier.forget(KEY.digest)
+        assert not await tier.publish(KEY, b"result", lease)
+        assert await inside.exists(LEASE)
+        assert lease.renewal is not None
+        tier.release(lease)
+        assert lease.renewal is None
+    assert await redis.keys() == [GONE]
 
 
 async def put_wrong_types(inside: Redis) -> None:
@@ -206,6 +231,10 @@ async def put_wrong_types(inside: Redis) -> None:
 
 async def put_endless_lease(inside: Redis) -> None:
     await inside.set(LEASE, b"for ever")
+
+
+async def put_long_lease(inside: Redis) -> None:
+    await inside.set(LEASE, b"for a day", px=24 * 3600 * 1000)
 
 
 async def put_cut(inside: Redis) -> None:
@@ -227,7 +256,15 @@ async def put_refused(inside: Redis) -> None:
 
 @pytest.mark.parametrize(
     "put",
-    [put_wrong_types, put_endless_lease, put_cut, put_empty, put_foreign, put_refused],
+    [
+        put_wrong_types,
+        put_endless_lease,
+        put_long_lease,
+        put_cut,
+        put_empty,
+        put_foreign,
+        put_refused,
+    ],
     ids=lambda put: put.__name__,
 )
 async def test_garbage_counts_as_absent_and_is_replaced(redis: RedisServer, put):
@@ -240,7 +277,7 @@ async def test_garbage_counts_as_absent_and_is_replaced(redis: RedisServer, put)
     async with tier_of(redis) as tier, redis.client() as inside:
         await put(inside)
         assert await tier.get(KEY, check) is None
-        lease = await tier.claim(KEY, check)
+        lease = await asyncio.wait_for(tier.claim(KEY, check), 30)
         assert isinstance(lease, Lease)
         assert await tier.publish(KEY, b"result", lease)
         assert await tier.claim(KEY, check) == b"result"
@@ -283,6 +320,7 @@ async def test_start_meets_redis_before_requests_do(redis: RedisServer):
     await redis.kill()
     async with tier_of(redis) as tier:
         await tier.start()
+        await tier.admit(KEY.digest)
         assert tier.ailment()
 
 
@@ -359,6 +397,26 @@ async def test_something_else_is_no_redis(words: bytes):
         tier = SharedTier(f"redis://127.0.0.1:{port}", budget_s=PATIENT_S, probe_s=0.01)
         assert await tier.claim(KEY, anything) is None
         assert tier.ailment()
+        await tier.close()
+
+
+@pytest.mark.parametrize("word", [b"+OK", b":7", b"$-1", b"*0"])
+async def test_answers_that_no_script_gives(word: bytes):
+    """What speaks Redis' protocol and runs no script costs nobody their answer."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        commands = hiredis.Reader()
+        while data := await reader.read(4096):
+            commands.feed(data)
+            while command := commands.gets():
+                writer.write((word if command[0] == b"EVALSHA" else b"+OK") + b"\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        tier = SharedTier(f"redis://127.0.0.1:{port}", budget_s=PATIENT_S)
+        assert await asyncio.wait_for(tier.claim(KEY, anything), 30) is None
         await tier.close()
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from services import errors
 from services.media.objects import Objects
+from services.media.store import ImageStore
 from services.results.keys import ResultKey
 from services.serving import deadline
 from tests.serving.world import World, inline
@@ -90,6 +91,23 @@ async def test_deleted_during_a_flight_leaves_nothing(
     assert one.results.remembered(key_of(one, ref.digest)) is None
     assert [key for key in await redis.keys() if ":gone:" not in key] == []
     assert await one.objects.list("images") == []
+
+
+async def test_uploaded_again_after_a_deletion(tmp_path: Path, redis: RedisServer):
+    """Deleted and soon uploaded again, an image is looked at once, and its result is shared."""
+    cloud = Objects.open("memory:///")
+    one, other = World(cloud, redis.url), World(cloud, redis.url)
+    one.images = ImageStore(cloud, on_gone=one.results.forget, on_kept=one.results.admit)
+    ref = await one.photo()
+    await one.images.delete("acme", ref.digest)
+    await one.photo()
+    answers = await asyncio.gather(*(world.look(ref) for world in (one, other) for _ in range(10)))
+    assert [outcome.error for (outcome,) in answers] == [None] * 20
+    assert one.model.calls + other.model.calls == 1
+    await one.results.settle()
+    assert [key.split(":")[1] for key in await redis.keys()] == ["results"]
+    for world in (one, other):
+        await world.close()
 
 
 async def test_deleted_by_one_during_a_flight_for_two(world: World):
