@@ -10,7 +10,7 @@ import structlog
 
 from services import errors
 from services.media.objects import Objects
-from services.releases.release import NAME, Release, versions_of
+from services.releases.release import NAME, Release, is_version, versions_of
 
 _POLICIES: Final = "releases/last/policies.json"
 
@@ -44,7 +44,7 @@ class Registry:
     async def last_models(self, names: Iterable[str]) -> dict[str, str]:
         """The versions that were heard of last, of those models that were."""
         found = {name: await self._read(_last(name)) for name in names}
-        return {name: version for name, version in found.items() if isinstance(version, str)}
+        return {name: version for name, version in found.items() if is_version(version)}
 
     async def last_policies(self) -> dict[str, str]:
         """The versions of the policies that were heard of last, by name."""

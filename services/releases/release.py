@@ -13,6 +13,9 @@ from typing import Any, Final
 NAME: Final = re.compile(r"[0-9a-f]{16}")
 """What names of releases look like."""
 
+VERSION: Final = re.compile(r"[!-~]{0,128}")
+"""What versions may look like: models' and policies' are hexadecimal digits, or not known."""
+
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -59,8 +62,13 @@ class Release:
         return release
 
 
+def is_version(content: Any) -> bool:
+    """Whether what came out of JSON can be a version."""
+    return isinstance(content, str) and VERSION.fullmatch(content) is not None
+
+
 def versions_of(content: Any) -> dict[str, str]:
     """Versions by name, as they came out of JSON. Raises ValueError when they are none."""
-    if not isinstance(content, dict) or not all(isinstance(one, str) for one in content.values()):
+    if not isinstance(content, dict) or not all(map(is_version, content.values())):
         raise ValueError("has no versions")
     return content

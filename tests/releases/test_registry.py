@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -101,3 +102,14 @@ async def test_store_that_is_down():
         await registry.find(RELEASE.name)
     with pytest.raises(errors.StoreUnavailable):
         await registry.publish(RELEASE)
+
+
+@pytest.mark.parametrize("version", ["\ud800", "a b", "a\n", "\x00", "a" * 129])
+async def test_what_can_be_no_version(version: str):
+    """Text that no message or header could carry is no version, and is forgotten."""
+    objects = Objects.open("memory://")
+    await objects.put("releases/last/models/nsfw.json", json.dumps(version).encode())
+    await objects.put("releases/last/policies.json", json.dumps({"default": version}).encode())
+    registry = Registry(objects)
+    assert await registry.last_models(["nsfw"]) == {}
+    assert await registry.last_policies() == {}
