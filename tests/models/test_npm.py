@@ -42,7 +42,7 @@ def tarball(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tarball
 
     class Registry(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            base = f"http://127.0.0.1:{self.server.server_address[1]}"
+            base = f"http://127.0.0.1:{server.server_port}"
             if self.path.endswith(".tgz"):
                 body = data
             elif self.path.lower() == "/@some%2fmodel":

@@ -1,0 +1,1 @@
+"""Says which things of known kinds an image shows, and where."""

@@ -1,0 +1,102 @@
+"""Between the domain and the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from google.protobuf.message import DecodeError
+
+from services.detection.labels import LABELS
+from services.detection.types import DetectionResult, Options
+from services.errors import InvalidArgument
+from services.serving.dataplane import Outcome
+from services.serving.status import to_status
+from visionmesh.common.v1.image_pb2 import ImageSize
+from visionmesh.detection.v1 import detection_pb2
+
+_KNOWN = frozenset(LABELS)
+
+
+def options(request: detection_pb2.DetectRequest) -> Options:
+    """What a request asks for. Raises InvalidArgument for a label that the model does not know."""
+    wanted = frozenset(request.labels)
+    if unknown := wanted - _KNOWN:
+        known = ", ".join(LABELS)
+        raise InvalidArgument(
+            f"labels: there is no {min(unknown)!r}; there are: {known}",
+            field="labels",
+            limit=known,
+        )
+    return Options(request.min_score, wanted, request.max_results)
+
+
+def detect_response(
+    outcomes: Sequence[Outcome],
+    options: Options = Options(),  # noqa: B008 -- frozen
+) -> detection_pb2.DetectResponse:
+    """One message an outcome, in the same order; of each result what `options` leave of it."""
+    return detection_pb2.DetectResponse(
+        outcomes=[_outcome(outcome, options) for outcome in outcomes]
+    )
+
+
+def encode_result(result: DetectionResult) -> bytes:
+    """The message that is answered without options, and the form in which a result is kept."""
+    message = detection_pb2.DetectionResult()
+    for found in result.detections:
+        added = message.detections.add(label=found.label, score=found.score)
+        box = added.box
+        box.x, box.y, box.width, box.height = found.x, found.y, found.width, found.height
+        box.SetInParent()
+    return message.SerializeToString()
+
+
+def check_result(encoded: bytes) -> None:
+    """Raises ValueError for bytes that are no result of this model.
+
+    No bytes at all are one: nothing was found. That none are missing, their envelope has shown.
+    """
+    try:
+        detections = detection_pb2.DetectionResult.FromString(encoded).detections
+    except DecodeError as error:
+        raise ValueError("a stored result is not a result") from error
+    before = 1.0
+    for found in detections:
+        if found.label not in _KNOWN:
+            raise ValueError(f"a stored label is {found.label!r}")
+        if not 0.0 <= found.score <= before:
+            raise ValueError(f"a stored score is {found.score}")
+        if min(found.box.x, found.box.y) < 0 or min(found.box.width, found.box.height) < 1:
+            raise ValueError("a stored box is none")
+        before = found.score
+
+
+def _outcome(outcome: Outcome, options: Options) -> detection_pb2.DetectOutcome:
+    message = detection_pb2.DetectOutcome(
+        digest=outcome.digest, model_version=outcome.model_version
+    )
+    if outcome.width:
+        message.image_size.CopyFrom(ImageSize(width=outcome.width, height=outcome.height))
+    if outcome.encoded is not None:
+        # An empty message has to be said aloud.
+        message.result.SetInParent()
+        _merge(message.result, outcome.encoded, options)
+    else:
+        error = outcome.error or RuntimeError("an outcome with neither result nor error")
+        message.error.CopyFrom(to_status(error))
+    return message
+
+
+def _merge(result: detection_pb2.DetectionResult, encoded: bytes, options: Options) -> None:
+    """Put what `options` leave of a stored result into a message."""
+    if options == Options():
+        # As it was stored: no object of ours in between.
+        result.MergeFromString(encoded)
+        return
+    left = options.max_results or -1
+    for found in detection_pb2.DetectionResult.FromString(encoded).detections:
+        if found.score < options.min_score or left == 0:
+            break  # the surest come first
+        if not options.labels or found.label in options.labels:
+            result.detections.append(found)
+            left -= 1
