@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import random
 from collections.abc import Coroutine
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
@@ -88,7 +89,9 @@ class Sweeper:
                 await self.sweep(digits)
 
     async def _run(self) -> None:
-        for digits in itertools.cycle(SLICES):
+        # Anywhere: a process that never lives for an hour gets everywhere in the end.
+        first = random.randrange(len(SLICES))
+        for digits in itertools.cycle(SLICES[first:] + SLICES[:first]):
             await self._try(self.finish_deletions())
             await self._try(self.sweep(digits))
             with contextlib.suppress(TimeoutError):
@@ -138,7 +141,7 @@ class Sweeper:
         """Delete a tenant's images that are older than it keeps them.
 
         The age of a row's file only says which rows to read, as reading every row of a cloud's
-        store once an hour would cost money. No file is younger than what its row says.
+        store once an hour would cost money. No file is older than what its row says.
         """
         limit = self._retention.limit(tenant, self._clock())
         if limit is None:

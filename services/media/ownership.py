@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from services.errors import StoreUnavailable
 from services.media.layout import (
     META,
     OWNED,
@@ -114,7 +115,7 @@ class Ownership:
 
         The tombstone comes first, so that what a crash leaves between any two steps is found.
         """
-        await self.mark(digest)
+        await self._mark_if_there_is_room(digest)
         await self._objects.delete(row_path(tenant, digest), durable=True)
 
     async def mark(self, digest: str) -> None:
@@ -122,6 +123,12 @@ class Ownership:
         self._told.discard(digest)
         now = self._clock().isoformat().encode()
         await self._objects.put(tombstone_path(digest), now, durable=True)
+
+    async def _mark_if_there_is_room(self, digest: str) -> None:
+        """A full store is emptied by deletions: `bury` makes room for the tombstone. Until then a
+        crash leaves what the sweeper finds, within an hour."""
+        with contextlib.suppress(StoreUnavailable):
+            await self.mark(digest)
 
     async def bury(self, digest: str) -> bool:
         """Clear an image that nobody has, here and wherever else; True when it is finished.
@@ -133,12 +140,17 @@ class Ownership:
         if owners:
             await self._clear_strays(digest, owners)
         else:
-            old_enough = await self._age(digest) >= GRACE
+            age = await self._age(digest)
+            old_enough = age is not None and age >= GRACE
             if digest in self._told and not old_enough:
                 return False
-            await self._objects.delete(meta_path(digest), durable=True)
-            await self._objects.delete_folder(image_folder(digest))
-            await self._on_gone(digest)
+            try:
+                await self._objects.delete(meta_path(digest), durable=True)
+                await self._objects.delete_folder(image_folder(digest))
+                await self._on_gone(digest)
+            finally:
+                if age is None:
+                    await self.mark(digest)
             self._told.add(digest)
             if not old_enough:
                 return False
@@ -162,7 +174,7 @@ class Ownership:
             if orphan is not None and is_ownerless(orphan):
                 await self.write(heir, ImageRecord.decode(orphan), {})
                 return True
-        await self.mark(digest)
+        await self._mark_if_there_is_room(digest)
         await self.bury(digest)
         return True
 
@@ -175,11 +187,11 @@ class Ownership:
             await self._objects.delete(f"{folder}/{name}")
         return bool(strays)
 
-    async def _age(self, digest: str) -> timedelta:
+    async def _age(self, digest: str) -> timedelta | None:
         """How long a tombstone has stood; one that cannot be read begins to stand now."""
         data = await self._objects.get(tombstone_path(digest))
         if data is None:
-            return GRACE
+            return None
         try:
             return self._clock() - datetime.fromisoformat(data.decode())
         except (ValueError, TypeError):

@@ -145,7 +145,10 @@ class ImageStore:
             raise _not_found(digest)
 
     async def expire(self, tenant: str, digest: str, before: datetime) -> bool:
-        """Delete a tenant's image unless it was uploaded since `before`; whether it was deleted."""
+        """Delete a tenant's image unless it was uploaded since `before`; whether it was deleted.
+
+        A record that cannot be read does not save it: ask only when its object is older.
+        """
         return await self._finish(self._delete(tenant, digest, before))
 
     async def finish(self, digest: str) -> bool:
@@ -215,12 +218,11 @@ class ImageStore:
 
     async def _delete(self, tenant: str, digest: str, before: datetime | None) -> bool:
         async with self._alone(digest):
-            if before is None:
-                if await self._objects.get(row_path(tenant, digest)) is None:
-                    return False
-            else:
+            if await self._objects.get(row_path(tenant, digest)) is None:
+                return False
+            if before is not None:
                 record = await self._ownership.row(tenant, digest)
-                if record is None or record.renewed_at >= before:
+                if record is not None and record.renewed_at >= before:
                     return False
             await self._ownership.take(tenant, digest)
             try:

@@ -99,6 +99,20 @@ async def test_an_upload_is_kept_from_its_last_time(objects: Objects, tmp_path: 
     assert await world.has("acme", record.digest)
 
 
+async def test_a_row_that_cannot_be_read_expires_too(objects: Objects):
+    """What is damaged is kept no longer than what is whole: its file says how old it is."""
+    world = World(objects, {"*": 1.0})
+    record, _ = await world.store.create("acme", PHOTOS[0])
+    await objects.put(row_path("acme", record.digest), b"garbage")
+    world.now += timedelta(hours=23)
+    await world.round()
+    assert await objects.names(image_folder(record.digest))
+    world.now += timedelta(hours=2)
+    await world.round()
+    assert await objects.list("images") == await objects.list("owners") == []
+    assert world.told == [record.digest]
+
+
 async def test_one_failure_stops_nothing(objects: Objects, monkeypatch: pytest.MonkeyPatch):
     """When one image cannot be deleted, finished or put right, the others still are."""
     world = World(objects, {"*": 1.0})
@@ -150,6 +164,24 @@ async def test_it_goes_round_and_ends(objects: Objects):
         while await objects.list("owners"):
             pass
         await world.sweeper.close()
+
+
+async def test_short_lives_get_everywhere(objects: Objects, monkeypatch: pytest.MonkeyPatch):
+    """A process that is started often, each time for a moment, sweeps not only the beginning."""
+    swept: set[str] = set()
+    for _ in range(20):
+        world, begun = World(objects), asyncio.Event()
+
+        async def sweep(digits: str, begun: asyncio.Event = begun) -> None:
+            swept.add(digits)
+            begun.set()
+            await asyncio.sleep(0)
+
+        monkeypatch.setattr(world.sweeper, "sweep", sweep)
+        await world.sweeper.start()
+        await begun.wait()
+        await world.sweeper.close()
+    assert len({digits[0] for digits in swept}) > 1
 
 
 async def test_it_survives_a_store_that_cannot_be_read(tmp_path: Path):

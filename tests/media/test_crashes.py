@@ -12,14 +12,21 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
 from services import errors
 from services.images.retention import Retention
 from services.images.sweeper import Sweeper
-from services.media.layout import IMAGES, OWNERS, TOMBSTONES, image_folder, owner_path
+from services.media.layout import (
+    IMAGES,
+    OWNERS,
+    TOMBSTONES,
+    image_folder,
+    owner_path,
+    row_path,
+)
 from services.media.objects import Objects
 from services.media.store import ImageStore
 from tests.media.breaking import WAYS, Breaking, Killed, Way
@@ -162,6 +169,35 @@ async def test_sweeping_breaks_too(
         here.start()
         await here.sweep()
         await here.check_swept({"acme"} if await here.has("acme") else set())
+
+
+@pytest.mark.parametrize("how", ["deleted", "expired", "half an upload"])
+async def test_a_full_store_is_emptied(
+    world: Callable[[int], World], monkeypatch: pytest.MonkeyPatch, how: str
+):
+    """Where nothing more can be written, deleting still makes room, and is finished when it has."""
+    here = world(0)
+    await here.store.create("acme", PHOTO)
+    if how == "half an upload":
+        await here.objects.delete(row_path("acme", DIGEST))
+    put_all, folder = here.objects.put_all, image_folder(DIGEST)
+
+    async def full(objects: dict[str, bytes], **options: Any) -> None:
+        if await here.objects.names(folder):
+            raise errors.StoreUnavailable("no space left on device")
+        await put_all(objects, **options)
+
+    monkeypatch.setattr(here.objects, "put_all", full)
+    if how == "deleted":
+        await here.store.delete("acme", DIGEST)
+    else:
+        retention, clock = Retention({"*": 1.0}), (lambda: here.now + timedelta(days=2))
+        await Sweeper(here.store, here.objects, retention, clock=clock).sweep(DIGEST[:2])
+    assert await here.objects.list(IMAGES) == await here.objects.list(OWNERS) == []
+    assert await here.objects.names(TOMBSTONES) == [DIGEST]
+    await here.sweep()
+    await here.check_swept(set())
+    assert here.told == [DIGEST] * 2
 
 
 async def test_a_deletion_meets_an_upload(world: Callable[[int], World]):
