@@ -153,7 +153,12 @@ class DataPlane(Generic[R]):
         key = ResultKey(look.digest, self._model.name, look.version)
         value = self._results.remembered(key)
         if value is None:
-            value = await self._found_or_made(key, record)
+            try:
+                value = await self._found_or_made(key, record)
+            except ImageNotFound:
+                # The flight may have found it deleted before this tenant stored it.
+                record = await self._images.get(look.tenant, look.digest)
+                value = await self._found_or_made(key, record)
             # Time has passed: what was deleted meanwhile is not answered any more.
             await self._images.get(look.tenant, look.digest)
         return record.width, record.height, value

@@ -11,6 +11,7 @@ import pytest
 
 from services import errors
 from services.media.objects import Objects
+from services.media.record import ImageRecord
 from services.media.store import ImageStore
 from services.results.keys import ResultKey
 from services.serving import deadline
@@ -108,6 +109,41 @@ async def test_uploaded_again_after_a_deletion(tmp_path: Path, redis: RedisServe
     assert [key.split(":")[1] for key in await redis.keys()] == ["results"]
     for world in (one, other):
         await world.close()
+
+
+async def test_flight_from_before_an_upload(world: World, monkeypatch: pytest.MonkeyPatch):
+    """Who uploads and joins a flight that found the image deleted is not told that it is gone."""
+    ref = await world.photo()
+    get, missed, going = world.objects.get, asyncio.Event(), asyncio.Event()
+
+    async def slow(path: str) -> bytes | None:
+        data = await get(path)
+        if data is None and "/results" not in path and not missed.is_set():
+            missed.set()
+            await going.wait()  # the answer of a store that is far away
+        return data
+
+    record = await world.images.get("acme", ref.digest)
+    await world.images.delete("acme", ref.digest)
+    monkeypatch.setattr(world.objects, "get", slow)
+    # Its owner was looked up just before the deletion.
+    lookups = iter((record,))
+    found = world.images.get
+
+    async def late(tenant: str, digest: str) -> ImageRecord:
+        return next(lookups, None) or await found(tenant, digest)
+
+    monkeypatch.setattr(world.images, "get", late)
+    first = asyncio.create_task(world.look(ref))
+    await missed.wait()
+    await world.photo(tenant="globex")
+    second = asyncio.create_task(world.look(ref, tenant="globex"))
+    while not world.diagnostics.counters["flights.joined"]:  # noqa: ASYNC110 -- a counter
+        await asyncio.sleep(0)
+    going.set()
+    (gone,), (there,) = await first, await second
+    assert isinstance(gone.error, errors.ImageNotFound)
+    assert there.encoded is not None
 
 
 async def test_deleted_by_one_during_a_flight_for_two(world: World):
