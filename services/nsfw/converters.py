@@ -6,11 +6,9 @@ from collections.abc import Sequence
 
 from google.protobuf.message import DecodeError
 
-from services import limits
 from services.nsfw.types import NsfwResult
 from services.serving.dataplane import Outcome
 from services.serving.status import to_status
-from visionmesh.common.v1 import model_pb2
 from visionmesh.common.v1.image_pb2 import ImageSize
 from visionmesh.nsfw.v1 import nsfw_pb2
 
@@ -36,34 +34,6 @@ def check_result(encoded: bytes) -> None:
         raise ValueError("a stored result is not a result") from error
     if not 0.0 <= score <= 1.0:
         raise ValueError(f"a stored score is {score}")
-
-
-def model_response(
-    *,
-    name: str,
-    version: str,
-    description: str,
-    labels: Sequence[str],
-    license: str,
-    media_types: Sequence[str],
-) -> nsfw_pb2.GetModelResponse:
-    """What the model is, and what one call may carry."""
-    return nsfw_pb2.GetModelResponse(
-        model=model_pb2.Model(
-            name=name,
-            version=version,
-            description=description,
-            labels=labels,
-            license=license,
-            input_limits=model_pb2.InputLimits(
-                max_images=limits.MAX_BATCH_IMAGES,
-                max_image_bytes=limits.MAX_IMAGE_BYTES,
-                max_image_pixels=limits.MAX_IMAGE_PIXELS,
-                max_inline_bytes=limits.MAX_INLINE_BYTES,
-                media_types=media_types,
-            ),
-        )
-    )
 
 
 def _outcome(outcome: Outcome) -> nsfw_pb2.ClassifyOutcome:

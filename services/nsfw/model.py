@@ -1,4 +1,4 @@
-"""The model: rendition in, result out."""
+"""The model: picture in, result out."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import ClassVar, Final
 import numpy as np
 
 from services.inference.engine import Engine, Tensors
+from services.inference.picture import Picture
 from services.inference.pixels import PIXEL_LIBRARIES, PIXEL_SOURCES
 from services.inference.versioning import model_version
 from services.nsfw import converters, processing
@@ -52,13 +53,15 @@ class NsfwModel:
     def version(self) -> str:
         return self._version
 
-    async def predict(self, rendition: bytes) -> NsfwResult:
-        """Score an encoded upright rendition.
+    async def predict(self, picture: Picture) -> NsfwResult:
+        """Score a picture.
 
         Raises CorruptImage, EngineError, ModelUnavailable.
         """
         # Decoding and preprocessing travel to the engine's thread: one hop, and back.
-        outputs = await self._engine.infer(partial(processing.prepare, rendition, self._parameters))
+        outputs = await self._engine.infer(
+            partial(processing.prepare, picture.rendition, self._parameters)
+        )
         return processing.postprocess(outputs)
 
     def encode(self, result: NsfwResult) -> bytes:

@@ -15,6 +15,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from services import errors
 from services.errors import ImageNotFound
+from services.inference.picture import Picture
 from services.media.record import ImageRecord
 from services.media.store import ImageStore
 from services.results.envelope import Value
@@ -41,8 +42,8 @@ class Model(Protocol[R]):
     @property
     def version(self) -> str: ...
 
-    async def predict(self, rendition: bytes) -> R:
-        """Look at an encoded upright rendition; never on the event loop.
+    async def predict(self, picture: Picture) -> R:
+        """Look at a picture; never on the event loop.
 
         What it raises of InvalidArgument's kind is about the image, is true for ever, and is kept.
         """
@@ -175,7 +176,8 @@ class DataPlane(Generic[R]):
     async def _make(self, record: ImageRecord) -> Value:
         """Ask the model, for everybody who waits. Raises ImageNotFound when the image is gone."""
         with deadline.lifted():
-            value = await self._predict(await self._images.rendition(record))
+            rendition = await self._images.rendition(record)
+            value = await self._predict(Picture(rendition, record.width, record.height))
         # Looked at last, right before the result is kept: nothing of a deleted image may be.
         if not await self._images.exists(record.digest):
             raise errors.ImageNotFound(f"there is no image {record.digest}", field="digest")
@@ -196,12 +198,13 @@ class DataPlane(Generic[R]):
     async def _look_inline(self, data: bytes) -> tuple[int, int, Value]:
         with deadline.lifted():
             info, rendition = await self._images.render(data)
-            return info.width, info.height, await self._predict(rendition)
+            value = await self._predict(Picture(rendition, info.width, info.height))
+        return info.width, info.height, value
 
-    async def _predict(self, rendition: bytes) -> Value:
+    async def _predict(self, picture: Picture) -> Value:
         self._diagnostics.count("inferences")
         try:
-            return self._model.encode(await self._model.predict(rendition))
+            return self._model.encode(await self._model.predict(picture))
         except errors.InvalidArgument as error:
             return error
 

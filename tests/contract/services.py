@@ -17,15 +17,15 @@ from services import catalog
 from services.errors import VisionmeshError
 from services.inference.engine import Tensors, TensorSpec
 from services.inference.fake import FakeEngine
-from services.media.formats import MEDIA_TYPES
 from services.media.store import ImageStore
-from services.nsfw.converters import model_response
 from services.nsfw.model import NsfwModel
 from services.nsfw.processing import INPUT, OUTPUT
 from services.nsfw.servicer import NsfwServicer
 from services.results.results import Results
 from services.serving.dataplane import DataPlane
 from services.serving.diagnostics import Diagnostics
+from services.serving.model_process import ServedModel
+from services.serving.model_process import describe as described
 from services.serving.server import Register
 from services.serving.status import from_status
 from visionmesh.common.v1.image_pb2 import ImageRef
@@ -96,6 +96,17 @@ def answer_of(outcome: Any) -> Answer:
     )
 
 
+def about_of(model: ServedModel[Any]) -> Model:
+    """What a model's process would say of it."""
+    return described(
+        name=model.name,
+        version=model.version,
+        labels=model.labels,
+        description="A model",
+        license="CC0-1.0",
+    )
+
+
 class Nsfw:
     """The nsfw service."""
 
@@ -121,14 +132,7 @@ class Nsfw:
         diagnostics: Diagnostics,
     ) -> Register:
         model = NsfwModel(engine, "0" * 64)
-        about = model_response(
-            name=model.name,
-            version=model.version,
-            description="A model",
-            labels=model.labels,
-            license="BSD-2-Clause",
-            media_types=MEDIA_TYPES,
-        )
+        about = about_of(model)
         servicer = NsfwServicer(DataPlane(model, images, results, diagnostics), about)
         return partial(add_NsfwServiceServicer_to_server, servicer)
 

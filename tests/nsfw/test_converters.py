@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from services import errors, limits
+from services import errors
 from services.nsfw import converters
 from services.nsfw.types import NsfwResult
 from services.serving.dataplane import Outcome
@@ -66,20 +66,3 @@ def test_origin_is_not_told():
     outcome = Outcome("a" * 64, "version", converters.encode_result(NsfwResult(0.5)))
     (message,) = converters.classify_response([outcome]).outcomes
     assert "origin" not in {field.name for field, _ in message.ListFields()}
-
-
-def test_model_is_described_with_its_limits():
-    """What a call may carry is told from the limits that are enforced."""
-    model = converters.model_response(
-        name="nsfw",
-        version="v",
-        description="d",
-        labels=["sfw", "nsfw"],
-        license="BSD-2-Clause",
-        media_types=["image/jpeg"],
-    ).model
-    assert model.input_limits.max_images == limits.MAX_BATCH_IMAGES
-    assert model.input_limits.max_image_bytes == limits.MAX_IMAGE_BYTES
-    assert model.input_limits.max_image_pixels == limits.MAX_IMAGE_PIXELS
-    assert model.input_limits.max_inline_bytes == limits.MAX_INLINE_BYTES
-    assert list(model.input_limits.media_types) == ["image/jpeg"]

@@ -14,6 +14,7 @@ import pytest
 from models import registry
 from services.errors import CorruptImage
 from services.inference.onnx import OnnxEngine
+from services.inference.picture import Picture
 from services.media.decode import decode_rgb
 from services.nsfw import model as model_module
 from services.nsfw import processing
@@ -36,6 +37,11 @@ async def engine() -> AsyncIterator[OnnxEngine]:
     await engine.close()
 
 
+def picture_of(rendition: bytes) -> Picture:
+    """A picture whose size does not matter here."""
+    return Picture(rendition, 600, 432)
+
+
 def described_engine() -> OnnxEngine:
     """An engine that is asked what it is, and never loaded."""
     return OnnxEngine(Path("nothing.onnx"), precision=ENTRY.precision)
@@ -55,14 +61,14 @@ GOLDEN = {
 async def test_golden_scores(engine: OnnxEngine, name: str):
     """Generated images have the scores that they had when this was written."""
     rendition, score = GOLDEN[name]
-    result = await NsfwModel(engine, ENTRY.sha256).predict(rendition)
+    result = await NsfwModel(engine, ENTRY.sha256).predict(picture_of(rendition))
     assert result.score == pytest.approx(score, abs=1e-4)
 
 
 async def test_score_is_the_reference_recipes(engine: OnnxEngine):
     """On an image that is decoded whole, the score is what the reference recipe gives."""
     rendition = jpeg(bodies(400, 500, seed=7))
-    result = await NsfwModel(engine, ENTRY.sha256).predict(rendition)
+    result = await NsfwModel(engine, ENTRY.sha256).predict(picture_of(rendition))
     tensor = reference.preprocess(decode_rgb(rendition))
     outputs = await engine.infer({processing.INPUT: tensor})
     assert result.score == outputs[processing.OUTPUT][0, 1]
@@ -83,8 +89,8 @@ async def test_bytes_that_are_no_image_are_corrupt(engine: OnnxEngine):
     model = NsfwModel(engine, ENTRY.sha256)
     rendition = jpeg(bodies(64, 64))
     with pytest.raises(CorruptImage):
-        await model.predict(rendition[:300])
-    assert 0 < (await model.predict(rendition)).score < 1
+        await model.predict(picture_of(rendition[:300]))
+    assert 0 < (await model.predict(picture_of(rendition))).score < 1
 
 
 def version(weights: str = ENTRY.sha256, parameters: Parameters = Parameters()) -> str:  # noqa: B008

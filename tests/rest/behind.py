@@ -7,12 +7,14 @@ from typing import Any
 
 from services.audit.log import AuditLog
 from services.images.servicer import ImagesServicer
+from services.inference.picture import Picture
 from services.media.store import ImageStore
 from services.moderation.servicer import ModerationServicer
 from services.moderation.verdicts import Verdicts
 from services.nsfw.servicer import NsfwServicer
 from services.nsfw.types import NsfwResult
 from services.serving.dataplane import DataPlane
+from visionmesh.common.v1.model_pb2 import Model
 from visionmesh.nsfw.v1 import nsfw_pb2
 
 
@@ -32,7 +34,7 @@ class FakeModel:
         self.looking = asyncio.Event()
         self.cancelled = asyncio.Event()
 
-    async def predict(self, rendition: bytes) -> NsfwResult:
+    async def predict(self, picture: Picture) -> NsfwResult:
         self.predictions += 1
         self.looking.set()
         await self.gate.wait()
@@ -64,12 +66,12 @@ class FailingNsfw(NsfwServicer):
     described: asyncio.Event
     descriptions = 0
 
-    def __init__(self, plane: DataPlane[NsfwResult], model: nsfw_pb2.GetModelResponse) -> None:
+    def __init__(self, plane: DataPlane[NsfwResult], model: Model) -> None:
         super().__init__(plane, model)
         self.described = asyncio.Event()
 
-    def describe(self, model: nsfw_pb2.GetModelResponse) -> None:
-        self._model = model
+    def describe(self, model: Model) -> None:
+        self._model = nsfw_pb2.GetModelResponse(model=model)
 
     async def Classify(self, request: Any, context: Any) -> nsfw_pb2.ClassifyResponse:
         if self.hanging:

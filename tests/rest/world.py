@@ -20,7 +20,6 @@ from werkzeug.datastructures import Headers
 
 from services.audit.log import AuditLog
 from services.client.mesh import MeshClient
-from services.media.formats import MEDIA_TYPES
 from services.media.objects import Objects
 from services.media.store import ImageStore
 from services.moderation.archive import PolicyArchive
@@ -32,21 +31,21 @@ from services.moderation.policy_set import PolicySet
 from services.moderation.recall import Recall
 from services.moderation.stored import StoredReplies
 from services.moderation.verdicts import Verdicts
-from services.nsfw import converters
 from services.releases.releases import Releases
 from services.rest.server import rest_server
 from services.rest.settings import RestSettings
 from services.results.results import Results
 from services.serving import tenancy
 from services.serving.dataplane import DataPlane
+from services.serving.model_process import describe
 from services.serving.server import grpc_server
 from tests.rest.behind import CountingImages, FailingModeration, FailingNsfw, FakeModel
 from tests.rest.contract import Contract, Response
 from tests.support.mesh import registering
+from visionmesh.common.v1.model_pb2 import Model
 from visionmesh.images.v1.images_pb2_grpc import add_ImageServiceServicer_to_server
 from visionmesh.moderation.v1 import moderation_pb2
 from visionmesh.moderation.v1.moderation_pb2_grpc import add_ModerationServiceServicer_to_server
-from visionmesh.nsfw.v1 import nsfw_pb2
 from visionmesh.nsfw.v1.nsfw_pb2_grpc import add_NsfwServiceServicer_to_server
 
 CONTRACT = Contract()
@@ -271,14 +270,13 @@ def _client(port: int, token: str) -> MeshClient:
     return MeshClient(f"127.0.0.1:{port}", token=token)
 
 
-def _about(model: FakeModel) -> nsfw_pb2.GetModelResponse:
-    return converters.model_response(
+def _about(model: FakeModel) -> Model:
+    return describe(
         name="nsfw",
         version=model.version,
         description="Says how likely an image is not safe for work.",
         labels=["sfw", "nsfw"],
         license="BSD-2-Clause",
-        media_types=MEDIA_TYPES,
     )
 
 

@@ -155,3 +155,12 @@ async def test_batch_leaves_room(world: World):
     await world.look(*refs)
     assert world.model.calls == len(refs)
     assert world.model.most_running <= BATCH_CONCURRENCY
+
+
+async def test_model_is_told_the_size_of_the_original(world: World):
+    """Stored and inline, a model gets the size of the image that coordinates are about."""
+    large = jpeg(2000, 31)
+    await world.look(inline(large))
+    record, _ = await world.images.create("acme", large)
+    await world.look(ImageRef(digest=record.digest))
+    assert world.model.sizes == [(2000, 31)] * 2

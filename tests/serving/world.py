@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable
 
+from services.inference.picture import Picture
 from services.media.objects import Objects
 from services.media.store import ImageStore
 from services.results.results import Results
@@ -24,6 +25,7 @@ class CountingModel:
 
     def __init__(self) -> None:
         self.calls = 0
+        self.sizes: list[tuple[int, int]] = []
         self.running = 0
         self.most_running = 0
         self.hold: asyncio.Event | None = None
@@ -31,8 +33,9 @@ class CountingModel:
         self.left = asyncio.Event()
         self.fail: Callable[[bytes], Exception | None] = lambda rendition: None
 
-    async def predict(self, rendition: bytes) -> int:
+    async def predict(self, picture: Picture) -> int:
         self.calls += 1
+        self.sizes.append((picture.width, picture.height))
         self.running += 1
         self.most_running = max(self.most_running, self.running)
         self.entered.set()
@@ -40,9 +43,9 @@ class CountingModel:
             if self.hold:
                 await self.hold.wait()
             await asyncio.sleep(0)
-            if error := self.fail(rendition):
+            if error := self.fail(picture.rendition):
                 raise error
-            return len(rendition)
+            return len(picture.rendition)
         finally:
             self.running -= 1
             self.left.set()
