@@ -28,24 +28,20 @@ def frame(key: ResultKey, envelope: bytes) -> bytes:
 
 
 def envelopes(key: ResultKey, data: bytes) -> Iterator[bytes]:
-    """What is recorded under a key, the oldest first."""
+    """What is recorded under a key, the oldest first.
+
+    Looked for at every mark: a record that was cut off may seem to reach over those behind it.
+    """
     wanted = _name(key)
-    at = 0
-    while at + _HEAD.size <= len(data):
-        mark, name_length, length = _HEAD.unpack_from(data, at)
+    at = data.find(MARK)
+    while 0 <= at <= len(data) - _HEAD.size:
+        _, name_length, length = _HEAD.unpack_from(data, at)
         name_at = at + _HEAD.size
         envelope_at = name_at + name_length
         end = envelope_at + length
-        if mark == MARK and end <= len(data):
-            if data[name_at:envelope_at] == wanted:
-                yield data[envelope_at:end]
-            if end == len(data) or data.startswith(MARK, end):
-                at = end
-                continue
-        # Cut off, or followed by what was: nothing between here and the next mark can be trusted.
+        if end <= len(data) and data[name_at:envelope_at] == wanted:
+            yield data[envelope_at:end]
         at = data.find(MARK, at + 1)
-        if at < 0:
-            return
 
 
 def _name(key: ResultKey) -> bytes:

@@ -113,7 +113,7 @@ def test_records_survive_garbage_around_them(
         assert found(OTHER, data) == [b"other"]
 
 
-@given(first=st.binary(max_size=40), second=st.binary(max_size=40), data=st.data())
+@given(first=st.binary(max_size=60), second=st.binary(max_size=40), data=st.data())
 def test_cut_record_hides_nothing_behind_it(first: bytes, second: bytes, data: st.DataObject):
     """A record that a full disk cut off costs itself, and none of those that follow."""
     whole = record(KEY, first)
@@ -121,6 +121,14 @@ def test_cut_record_hides_nothing_behind_it(first: bytes, second: bytes, data: s
     following = record(OTHER, b"other") + record(KEY, second)
     assert found(KEY, cut + following) == [second]
     assert found(OTHER, cut + following) == [b"other"]
+
+
+def test_cut_record_that_ends_where_another_does():
+    """A record of which only the head was written may claim all of those that follow."""
+    following = record(OTHER, b"other")
+    cut = record(KEY, bytes(len(following) - len(record(KEY, b"")) + 9))[:9]
+    assert found(OTHER, cut + following) == [b"other"]
+    assert found(OTHER, cut + following + record(KEY, b"result")) == [b"other"]
 
 
 def test_empty_file_has_nothing():
