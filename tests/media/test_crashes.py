@@ -217,6 +217,35 @@ async def test_a_deletion_meets_an_upload(world: Callable[[int], World]):
         await here.check_swept({"zeta"})
 
 
+async def test_a_last_look_meets_an_upload(world: Callable[[int], World]):
+    """While a deletion is finished the image is uploaded again: all of it is there."""
+    for turn in range(20):
+        here = world(turn)
+        await here.store.create("acme", PHOTO)
+        await here.store.delete("acme", DIGEST)
+        here.now += timedelta(hours=1)
+
+        async def upload(here: World = here, turn: int = turn) -> None:
+            for _ in range(turn % 10):
+                await asyncio.sleep(0)
+            await here.store.create("acme", PHOTO)
+
+        await asyncio.gather(here.store.finish(DIGEST), upload())
+        assert await here.has("acme")
+        await here.sweep()
+        await here.check_swept({"acme"})
+
+
+async def test_deleted_again_within_the_grace(world: Callable[[int], World]):
+    """The second deletion clears and tells as the first did, however soon it comes."""
+    here = world(0)
+    for times in (1, 2):
+        await here.store.create("acme", PHOTO)
+        await here.store.delete("acme", DIGEST)
+        assert here.told == [DIGEST] * times
+        assert await here.objects.list(IMAGES) == []
+
+
 async def test_an_upload_over_a_tombstone(world: Callable[[int], World]):
     """What is uploaded again while its deletion is not finished stays, and the tombstone goes."""
     here = world(0)

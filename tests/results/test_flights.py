@@ -117,10 +117,33 @@ async def test_last_one_leaving_cancels():
     for waiter in waiters:
         waiter.cancel()
     await asyncio.gather(*waiters, return_exceptions=True)
-    # The old one is still on its way out here: nobody new may board it.
     work.go_on.set()
     assert await flights.join("a", work) == 2
     assert work.cancelled == 1
+
+
+async def test_nobody_boards_what_is_ending():
+    """A flight that was cancelled and takes its time to end is nobody's any more."""
+    flights: Flights[str, int] = Flights()
+    begun, out = asyncio.Event(), asyncio.Event()
+
+    async def slow_to_end() -> int:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await out.wait()
+        return 0
+
+    leaving = asyncio.create_task(flights.join("a", slow_to_end))
+    await begun.wait()
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    work = Work()
+    work.go_on.set()
+    assert await flights.join("a", work) == 1
+    out.set()
+    await flights.close()
 
 
 async def test_close_waits_for_what_ends():

@@ -170,14 +170,30 @@ async def test_lease_of_another_is_left_alone(redis: RedisServer):
         assert await inside.get(LEASE) == b"another"
 
 
-async def test_cancelled_claim_leaves_no_lease(redis: RedisServer):
-    """Who leaves while asking does not keep others waiting."""
+async def test_renewal_on_its_way_outlives_no_lease(redis: RedisServer):
+    """A lease that ends while it is being renewed is not renewed again."""
     async with tier_of(redis) as tier:
-        claims = [asyncio.create_task(tier.claim(KEY, anything)) for _ in range(5)]
+        lease = await lease_of(tier)
+        renewing = asyncio.create_task(tier._renew_lease(lease))
         await asyncio.sleep(0)
-        for claim in claims:
-            claim.cancel()
-        await asyncio.gather(*claims, return_exceptions=True)
+        tier.release(lease)
+        await renewing
+        assert lease.renewal is None
+
+
+async def test_cancelled_claim_leaves_no_lease(redis: RedisServer):
+    """Who leaves while Redis gives the lease does not keep others waiting."""
+    async with tier_of(redis) as tier:
+        await tier.start()
+        asked = await redis.scripts_run()
+        redis.pause()
+        claim = asyncio.create_task(tier.claim(KEY, anything))
+        for _ in range(100):  # until it is with Redis: else only the release is counted below
+            await asyncio.sleep(0)
+        claim.cancel()
+        await asyncio.gather(claim, return_exceptions=True)
+        redis.resume()
+        await asyncio.wait_for(redis.until_asked(asked + 2), 30)
 
         async def nothing_left() -> bool:
             return await redis.keys() == []
@@ -397,6 +413,33 @@ async def test_something_else_is_no_redis(words: bytes):
         tier = SharedTier(f"redis://127.0.0.1:{port}", budget_s=PATIENT_S, probe_s=0.01)
         assert await tier.claim(KEY, anything) is None
         assert tier.ailment()
+        await tier.close()
+
+
+async def test_connection_that_was_cut_meanwhile():
+    """A connection that breaks under a command costs nobody their answer: another one is made."""
+    scripts = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal scripts
+        commands = hiredis.Reader()
+        while data := await reader.read(4096):
+            commands.feed(data)
+            while command := commands.gets():
+                runs = command[0] == b"EVALSHA"
+                scripts += runs
+                if runs and scripts == 1:
+                    writer.close()
+                    return
+                writer.write(b":1\r\n" if runs else b"+OK\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        tier = SharedTier(f"redis://127.0.0.1:{port}", budget_s=PATIENT_S)
+        assert await tier.publish(KEY, b"result")
+        assert tier.ailment() is None
         await tier.close()
 
 
