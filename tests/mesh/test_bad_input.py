@@ -226,8 +226,9 @@ async def test_client_that_hangs_up_halfway(mesh: World):
     photo = jpeg(640, 480, seed=80)
     before = stored(mesh)
     _, writer = await asyncio.open_connection("127.0.0.1", mesh.mesh.options.port)
-    head = "POST /v1/images HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: "
-    writer.write(f"{head}{len(photo)}\r\n\r\n".encode() + photo[: len(photo) // 2])
+    head = "POST /v1/images HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
+    length = f"Content-Length: {len(photo)}\r\n\r\n"
+    writer.write((head + length).encode() + photo[: len(photo) // 2])
     await writer.drain()
     cut_off = r"^http\.edge\.downstream_cx_destroy_remote_active_rq$"
     counted = sum(mesh.stats(cut_off).values())
