@@ -63,12 +63,18 @@ PROCESSES: Final[tuple[Process, ...]] = (
     ),
     Process("nsfw", 20, grpc_service="visionmesh.nsfw.v1.NsfwService", model="nsfw"),
     Process(
+        "detection",
+        30,
+        grpc_service="visionmesh.detection.v1.DetectionService",
+        model="detection",
+    ),
+    Process(
         "moderation",
         60,
         grpc_service="visionmesh.moderation.v1.ModerationService",
-        calls=("nsfw",),
+        calls=("nsfw", "detection"),
     ),
-    Process("rest", 70, calls=("images", "nsfw", "moderation")),
+    Process("rest", 70, calls=("images", "nsfw", "detection", "moderation")),
 )
 
 BY_NAME: Final[dict[str, Process]] = {process.name: process for process in PROCESSES}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Final, Protocol, Self, TypeVar
 
@@ -13,6 +14,8 @@ from services.limits import DEFAULT_BATCH_TIMEOUT_S, DEFAULT_TIMEOUT_S, MAX_MESS
 from services.serving import deadline, status, tenancy, tracing
 from visionmesh.common.v1.image_pb2 import ImageRef
 from visionmesh.common.v1.model_pb2 import Model
+from visionmesh.detection.v1 import detection_pb2
+from visionmesh.detection.v1.detection_pb2_grpc import DetectionServiceStub
 from visionmesh.images.v1 import images_pb2
 from visionmesh.images.v1.images_pb2_grpc import ImageServiceStub
 from visionmesh.moderation.v1 import moderation_pb2
@@ -49,6 +52,13 @@ class _Method(Protocol[Request, Response]):
     ) -> Awaitable[Response]: ...
 
 
+class _Described(Protocol):
+    """Every model service's answer to GetModel."""
+
+    @property
+    def model(self) -> Model: ...
+
+
 class MeshClient:
     """Calls the services of the mesh. Messages in and out, domain errors only.
 
@@ -69,7 +79,13 @@ class MeshClient:
         self._images = ImageServiceStub(self._channel)
         self._nsfw = NsfwServiceStub(self._channel)
         self._moderation = ModerationServiceStub(self._channel)
-        self._models: dict[str, Callable[[float], Awaitable[Model]]] = {"nsfw": self._nsfw_model}
+        self._detection = DetectionServiceStub(self._channel)
+        self._models: dict[str, Callable[[float], Awaitable[Model]]] = {
+            "nsfw": partial(self._model, self._nsfw.GetModel, nsfw_pb2.GetModelRequest()),
+            "detection": partial(
+                self._model, self._detection.GetModel, detection_pb2.GetModelRequest()
+            ),
+        }
 
     async def __aenter__(self) -> Self:
         return self
@@ -133,6 +149,38 @@ class MeshClient:
             response = await self._call(
                 self._nsfw.Classify,
                 nsfw_pb2.ClassifyRequest(images=images, model_version=model_version),
+                _timeout_s(timeout_s, images),
+                _one([image.digest for image in images]),
+            )
+        return list(response.outcomes)
+
+    async def detect(
+        self,
+        images: Sequence[ImageRef],
+        *,
+        model_version: str = "",
+        min_score: float = 0.0,
+        labels: Sequence[str] = (),
+        max_results: int = 0,
+        timeout_s: float | None = None,
+    ) -> list[detection_pb2.DetectOutcome]:
+        """Say which things of known kinds each of up to 128 images shows, and where.
+
+        Of each result what scores at least `min_score` and is one of `labels` (none: all kinds),
+        the surest `max_results` of it (0: all). With a `model_version` results are that version's,
+        or ResultNotFound.
+        """
+        request = detection_pb2.DetectRequest(
+            images=images,
+            model_version=model_version,
+            min_score=min_score,
+            labels=labels,
+            max_results=max_results,
+        )
+        with _ModelCall("detection"):
+            response = await self._call(
+                self._detection.Detect,
+                request,
                 _timeout_s(timeout_s, images),
                 _one([image.digest for image in images]),
             )
@@ -220,8 +268,10 @@ class MeshClient:
         with _ModelCall(name):
             return await ask(timeout_s)
 
-    async def _nsfw_model(self, timeout_s: float) -> Model:
-        response = await self._call(self._nsfw.GetModel, nsfw_pb2.GetModelRequest(), timeout_s)
+    async def _model(
+        self, method: _Method[Request, _Described], request: Request, timeout_s: float
+    ) -> Model:
+        response = await self._call(method, request, timeout_s)
         return response.model
 
     async def _call(

@@ -78,25 +78,21 @@ def _outcome(outcome: Outcome, options: Options) -> detection_pb2.DetectOutcome:
     if outcome.width:
         message.image_size.CopyFrom(ImageSize(width=outcome.width, height=outcome.height))
     if outcome.encoded is not None:
-        # An empty message has to be said aloud.
-        message.result.SetInParent()
-        _merge(message.result, outcome.encoded, options)
+        message.result.CopyFrom(select(outcome.encoded, options))
     else:
         error = outcome.error or RuntimeError("an outcome with neither result nor error")
         message.error.CopyFrom(to_status(error))
     return message
 
 
-def _merge(result: detection_pb2.DetectionResult, encoded: bytes, options: Options) -> None:
-    """Put what `options` leave of a stored result into a message."""
+def select(encoded: bytes, options: Options) -> detection_pb2.DetectionResult:
+    """What `options` leave of a stored result."""
+    result = detection_pb2.DetectionResult.FromString(encoded)
     if options == Options():
-        # As it was stored: no object of ours in between.
-        result.MergeFromString(encoded)
-        return
-    left = options.max_results or -1
-    for found in detection_pb2.DetectionResult.FromString(encoded).detections:
-        if found.score < options.min_score or left == 0:
-            break  # the surest come first
-        if not options.labels or found.label in options.labels:
-            result.detections.append(found)
-            left -= 1
+        return result
+    found = [
+        one
+        for one in result.detections
+        if one.score >= options.min_score and (not options.labels or one.label in options.labels)
+    ]
+    return detection_pb2.DetectionResult(detections=found[: options.max_results or None])

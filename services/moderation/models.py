@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError, Message
 from services.client.mesh import MeshClient
 from services.moderation.policy import Vocabulary
 from visionmesh.common.v1.image_pb2 import ImageRef
+from visionmesh.detection.v1.detection_pb2 import DetectionResult
 from visionmesh.nsfw.v1.nsfw_pb2 import NsfwResult
 
 
@@ -38,10 +39,14 @@ class ModelSource:
     result_type: type[Message]
     ask: Ask
     check: Callable[[Any], None]
+    may_be_empty: bool = False
+    """Whether no bytes at all are a result: the one that nothing was found."""
 
     def decode(self, data: bytes) -> Message:
         """The result of its stored form. Raises ValueError when it is none."""
-        if not data:  # a valid protobuf message: the one that says nothing, and scores 0
+        if (
+            not data and not self.may_be_empty
+        ):  # a valid protobuf message: the one that says nothing, and scores 0
             raise ValueError("is empty")
         try:
             result = self.result_type.FromString(data)
@@ -60,9 +65,18 @@ def _probability(result: NsfwResult) -> None:
         raise ValueError(f"the score {result.score} is no probability")
 
 
+def _detections(result: DetectionResult) -> None:
+    for found in result.detections:
+        if not 0.0 <= found.score <= 1.0:
+            raise ValueError(f"the score {found.score} is none")
+
+
 MODELS: Final[Mapping[str, ModelSource]] = {
     source.name: source
-    for source in (ModelSource("nsfw", NsfwResult, MeshClient.classify, _probability),)
+    for source in (
+        ModelSource("nsfw", NsfwResult, MeshClient.classify, _probability),
+        ModelSource("detection", DetectionResult, MeshClient.detect, _detections, True),
+    )
 }
 
 

@@ -20,10 +20,11 @@ from services.rest.handlers.docs import DocsHandlers
 from services.rest.handlers.images import ImageHandlers
 from services.rest.handlers.models import ModelHandlers
 from services.rest.handlers.moderation import ModerationHandlers
-from services.rest.handlers.nsfw import NsfwHandlers
 from services.rest.handlers.releases import ReleaseHandlers
+from services.rest.handlers.results import ResultHandlers
 from services.rest.handlers.service import ServiceHandlers
 from services.rest.middleware import around
+from services.rest.model_views import MODEL_VIEWS
 from services.rest.settings import RestSettings
 from services.rest.stored import Stored
 from services.rest.uploads import Uploads
@@ -32,7 +33,7 @@ from services.serving.tenancy import Trust
 
 SCHEMAS: Final = (
     "Image",
-    "ImageNsfw",
+    *(view.schema for view in MODEL_VIEWS),
     "ImageModeration",
     "Model",
     "ModelList",
@@ -62,7 +63,10 @@ def create_app(settings: RestSettings, mesh: MeshClient, objects: Objects) -> we
     stored = Stored(store, results)
 
     images = ImageHandlers(mesh, bodies, uploads, kinds["Image"])
-    nsfw = NsfwHandlers(mesh, releases, stored, kinds["ImageNsfw"])
+    results_of = {
+        view.name: ResultHandlers(view, mesh, releases, stored, kinds[view.schema])
+        for view in MODEL_VIEWS
+    }
     moderation = ModerationHandlers(
         mesh, bodies, uploads, releases, stored, kinds["ImageModeration"]
     )
@@ -76,7 +80,7 @@ def create_app(settings: RestSettings, mesh: MeshClient, objects: Objects) -> we
     image = "/v1/images/{id}"
     app.add_routes(
         [
-            web.get(f"{image}/nsfw", nsfw.get),
+            *(web.get(f"{image}/{name}", one.get) for name, one in results_of.items()),
             web.get(f"{image}/moderation", moderation.get),
             web.get(image, images.get),
             web.put(image, images.put, expect_handler=leave_expectation),

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import yaml
 
-from services.rest import views
+from services.rest import model_views, views
 from services.rest.fields import Shape
 
 SOURCE: Final = Path(__file__).with_name("openapi.yaml")
@@ -34,7 +34,8 @@ def shape_of(document: Document, schema: str) -> Shape:
 
 def representation_version() -> str:
     """Changes whenever the same facts may be written differently, so that entity tags do too."""
-    written_by = SOURCE.read_bytes() + Path(views.__file__).read_bytes()
+    sources = (SOURCE, Path(views.__file__), Path(model_views.__file__))
+    written_by = b"".join(source.read_bytes() for source in sources)
     return blake2b(written_by, digest_size=8).hexdigest()
 
 

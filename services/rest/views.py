@@ -8,11 +8,11 @@ from typing import Any, Final
 from services.errors import VisionmeshError
 from services.releases.release import Release
 from services.serving import status
+from visionmesh.common.v1.geometry_pb2 import Box
 from visionmesh.common.v1.image_pb2 import ImageSize
 from visionmesh.common.v1.model_pb2 import Model
 from visionmesh.images.v1.images_pb2 import Image
 from visionmesh.moderation.v1 import moderation_pb2
-from visionmesh.nsfw.v1.nsfw_pb2 import ClassifyOutcome
 
 Json = dict[str, Any]
 
@@ -42,19 +42,8 @@ def image(image: Image) -> Json:
         "height": image.size.height,
         "orientation": image.orientation,
         "frames": image.frames,
-        "rendition": _size(image.rendition_size),
+        "rendition": size(image.rendition_size),
         "createdAt": image.created_at.ToJsonString(),
-    }
-
-
-def nsfw(outcome: ClassifyOutcome, release: str) -> Json:
-    """What the nsfw model of a release saw. `outcome` has a result."""
-    return {
-        "imageId": outcome.digest,
-        "release": release,
-        "image": _size(outcome.image_size),
-        "model": {"name": "nsfw", "version": outcome.model_version},
-        "nsfw": {"score": outcome.result.score},
     }
 
 
@@ -65,7 +54,7 @@ def moderation(outcome: moderation_pb2.ModerationOutcome) -> Json:
     return {
         "imageId": outcome.digest,
         "release": verdict.release,
-        "image": _size(outcome.image_size) if outcome.image_size.width else None,
+        "image": size(outcome.image_size) if outcome.image_size.width else None,
         **_verdict(verdict),
         "errors": [model_error(name, status.from_status(error)) for name, error in errors],
     }
@@ -154,8 +143,14 @@ def _versions(versions: Mapping[str, str]) -> list[Json]:
     ]
 
 
-def _size(size: ImageSize) -> Json:
+def size(size: ImageSize) -> Json:
+    """Pixels of an upright image."""
     return {"width": size.width, "height": size.height}
+
+
+def box(box: Box) -> Json:
+    """A rectangle in pixels of the upright original."""
+    return {"x": box.x, "y": box.y, "width": box.width, "height": box.height}
 
 
 def _reason(reason: moderation_pb2.Reason) -> Json:

@@ -44,9 +44,9 @@ def test_everything_reaches_the_processes(file, monkeypatch):
         MeshOptions(replica_env={("rest", 0): {"MORE": "1"}}),
         DataDir(file.parent),
         config,
-        dict.fromkeys(("images", "nsfw", "moderation", "rest"), 1),
+        dict.fromkeys(("images", "nsfw", "detection", "moderation", "rest"), 1),
     )
-    assert len(programs) == 4
+    assert len(programs) == 5
     for program in programs:
         env = trusted(program, "secret").env
         assert json.loads(env["VISIONMESH_RETENTION_DAYS"]) == {

@@ -14,6 +14,9 @@ import grpc
 import numpy as np
 
 from services import catalog
+from services.detection import processing as detecting
+from services.detection.model import DetectionModel
+from services.detection.servicer import DetectionServicer
 from services.errors import VisionmeshError
 from services.inference.engine import Tensors, TensorSpec
 from services.inference.fake import FakeEngine
@@ -28,8 +31,14 @@ from services.serving.model_process import ServedModel
 from services.serving.model_process import describe as described
 from services.serving.server import Register
 from services.serving.status import from_status
+from visionmesh.common.v1.geometry_pb2 import Box
 from visionmesh.common.v1.image_pb2 import ImageRef
 from visionmesh.common.v1.model_pb2 import Model
+from visionmesh.detection.v1 import detection_pb2
+from visionmesh.detection.v1.detection_pb2_grpc import (
+    DetectionServiceStub,
+    add_DetectionServiceServicer_to_server,
+)
 from visionmesh.nsfw.v1 import nsfw_pb2
 from visionmesh.nsfw.v1.nsfw_pb2_grpc import NsfwServiceStub, add_NsfwServiceServicer_to_server
 
@@ -155,4 +164,59 @@ class Nsfw:
         return (await NsfwServiceStub(channel).GetModel(request, metadata=metadata)).model
 
 
-SERVICES: tuple[type[ModelService], ...] = (Nsfw,)
+class Detection:
+    """The detection service."""
+
+    process: ClassVar[catalog.Process] = catalog.BY_NAME["detection"]
+    inputs: ClassVar[Sequence[TensorSpec]] = (
+        TensorSpec(detecting.INPUT, np.dtype(np.uint8), (None, 512, 512, 3)),
+    )
+    outputs: ClassVar[Sequence[TensorSpec]] = (
+        TensorSpec(detecting.HEAT, np.dtype(np.float32), (None, 80, 128, 128)),
+        TensorSpec(detecting.REACH, np.dtype(np.float32), (None, 4, 128, 128)),
+    )
+    impossible: ClassVar[bytes] = detection_pb2.DetectionResult(
+        detections=[detection_pb2.Detection(label="unicorn", score=0.5, box=Box(width=1, height=1))]
+    ).SerializeToString()
+
+    def answer(self, inputs: Tensors) -> Tensors:
+        heat = np.zeros((1, 80, 128, 128), np.float32)
+        heat[0, 15, 64, 64] = 0.1 + inputs[detecting.INPUT].mean() / 300
+        reach = np.full((1, 4, 128, 128), 40, np.float32)
+        return {detecting.HEAT: heat, detecting.REACH: reach}
+
+    def is_dark(self, inputs: Tensors) -> bool:
+        return bool(inputs[detecting.INPUT].max() < 10)
+
+    def register(
+        self,
+        engine: FakeEngine,
+        images: ImageStore,
+        results: Results,
+        diagnostics: Diagnostics,
+    ) -> Register:
+        model = DetectionModel(engine, "0" * 64)
+        plane = DataPlane(model, images, results, diagnostics)
+        servicer = DetectionServicer(plane, about_of(model))
+        return partial(add_DetectionServiceServicer_to_server, servicer)
+
+    async def ask(
+        self,
+        channel: grpc.aio.Channel,
+        refs: Sequence[ImageRef],
+        timeout_s: float,
+        metadata: Metadata,
+        version: str,
+    ) -> list[Answer]:
+        request = detection_pb2.DetectRequest(images=refs, model_version=version)
+        response = await DetectionServiceStub(channel).Detect(
+            request, timeout=timeout_s, metadata=metadata
+        )
+        return [answer_of(outcome) for outcome in response.outcomes]
+
+    async def describe(self, channel: grpc.aio.Channel, metadata: Metadata) -> Model:
+        request = detection_pb2.GetModelRequest()
+        return (await DetectionServiceStub(channel).GetModel(request, metadata=metadata)).model
+
+
+SERVICES: tuple[type[ModelService], ...] = (Nsfw, Detection)

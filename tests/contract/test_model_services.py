@@ -256,6 +256,24 @@ async def test_broken_stored_result_costs_an_inference(
             assert world.engine.calls == inferences
 
 
+@pytest.mark.parametrize("size", [(16, 16), (1, 1), (1, 20_000), (20_000, 1)], ids=str)
+async def test_tiny_and_thin_images_have_results(world: World, size: tuple[int, int]):
+    """An image of hardly any pixels, or of one pixel's width, is looked at like any other."""
+    refs = await world.stored(picture(1, size))
+    for answers in (await world.ask(*refs), await world.ask(inline(picture(2, size)))):
+        assert kinds(answers) == [None]
+        assert answers[0].size == size
+
+
+async def test_output_that_is_no_number_is_no_result(world: World):
+    """NaN from an engine is an error of its image, and is not kept."""
+    world.nan = True
+    refs = await world.stored(picture(1), black())
+    assert kinds(await world.ask(*refs)) == [None, errors.Internal]
+    world.nan = False
+    assert kinds(await world.ask(*refs)) == [None, None]
+
+
 async def test_many_calls_at_once_are_one_inference(world: World):
     """A hundred calls for one image, alone and in batches that overlap, look at it once."""
     refs = await world.stored(*map(picture, range(5)))

@@ -10,6 +10,7 @@ from io import BytesIO
 from pathlib import Path
 
 import grpc
+import numpy as np
 from PIL import Image
 
 from services.inference.engine import EngineError, Tensors
@@ -33,7 +34,7 @@ class World:
     """A model service behind real gRPC, on a fake engine and a real store in a folder.
 
     While `hold` is set the engine keeps black images waiting until `release` is; while `fail` is
-    set it fails on them.
+    set it fails on them, while `nan` is what it makes of them is no number.
     """
 
     def __init__(self, service: ModelService, folder: Path, precision: str) -> None:
@@ -47,6 +48,7 @@ class World:
         self.held = asyncio.Event()
         self.release = asyncio.Event()
         self.fail = False
+        self.nan = False
         self.engine = FakeEngine(
             service.inputs, service.outputs, self._answer, self._wait, precision
         )
@@ -82,7 +84,10 @@ class World:
     def _answer(self, inputs: Tensors) -> Tensors:
         if self.fail and self.service.is_dark(inputs):
             raise EngineError("secret: operator Conv_7 ran out of something")
-        return self.service.answer(inputs)
+        outputs = self.service.answer(inputs)
+        if self.nan and self.service.is_dark(inputs):
+            return {name: np.full_like(array, np.nan) for name, array in outputs.items()}
+        return outputs
 
     async def _wait(self, inputs: Tensors) -> None:
         if self.hold and self.service.is_dark(inputs):

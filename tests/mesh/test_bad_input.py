@@ -26,6 +26,7 @@ from visionmesh.common.v1.image_pb2 import ImageRef
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 UNKNOWN = digests(1)[0]
+UNSEEN = f"/v1/images/{UNKNOWN}/detection"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -98,10 +99,12 @@ async def test_bad_image_inline(mesh: World, row: BadImage):
     good, bad = jpeg(320, 240, seed=77), row.data()
     refs = [ImageRef(digest=hashlib.sha256(data).hexdigest(), data=data) for data in (good, bad)]
     classified = await mesh.grpc.classify(refs)
+    detected = await mesh.grpc.detect(refs)
     moderated = await mesh.grpc.moderate(refs)
     assert classified[0].HasField("result")
+    assert detected[0].HasField("result")
     assert moderated[0].HasField("verdict")
-    for error in (classified[1].error, moderated[1].error):
+    for error in (classified[1].error, detected[1].error, moderated[1].error):
         assert from_status(error).code == row.code
     assert stored(mesh) == before
 
@@ -120,6 +123,10 @@ REST = [
     ),
     ("unknown id, delete", "DELETE", f"/v1/images/{UNKNOWN}", 404, "IMAGE_NOT_FOUND", "id"),
     ("malformed id", "GET", "/v1/images/cat/nsfw", 400, "INVALID_ARGUMENT", "id"),
+    ("unknown id, objects", "GET", f"{UNSEEN}", 404, "IMAGE_NOT_FOUND", "id"),
+    ("unknown label", "GET", f"{UNSEEN}?labels=gun", 400, "INVALID_ARGUMENT", "labels"),
+    ("no score", "GET", f"{UNSEEN}?minScore=2", 400, "INVALID_ARGUMENT", "minScore"),
+    ("too many results", "GET", f"{UNSEEN}?maxResults=101", 400, "INVALID_ARGUMENT", "maxResults"),
     ("unknown model", "GET", "/v1/models/mind-reading", 404, "MODEL_NOT_FOUND", "model"),
     ("unknown parameter", "GET", "/v1/models?colour=red", 400, "INVALID_ARGUMENT", "colour"),
     ("unknown fields", "GET", "/v1/models?fields=colour", 400, "INVALID_ARGUMENT", "fields"),

@@ -9,6 +9,7 @@ import pytest
 from services.catalog import BY_NAME
 from services.catalog import MODELS as PROCESSES
 from services.moderation.models import MODELS
+from visionmesh.detection.v1.detection_pb2 import Detection, DetectionResult
 from visionmesh.nsfw.v1.nsfw_pb2 import NsfwResult
 
 
@@ -23,6 +24,21 @@ def test_stored_form_is_the_message():
     """A stored result is the contract's message."""
     stored = NsfwResult(score=0.25).SerializeToString()
     assert MODELS["nsfw"].decode(stored) == NsfwResult(score=0.25)
+
+
+def test_nothing_found_is_a_result():
+    """No objects at all are what detection says of many images, and no bytes say it."""
+    assert not MODELS["detection"].decode(b"").ListFields()
+    found = DetectionResult(detections=[Detection(label="cat", score=0.5)])
+    assert MODELS["detection"].decode(found.SerializeToString()) == found
+
+
+@pytest.mark.parametrize("score", [math.nan, 1.5, -0.1])
+def test_impossible_objects_are_no_result(score: float):
+    """A score that none can be is no result, however many others are right."""
+    found = [Detection(label="cat", score=0.5), Detection(label="dog", score=score)]
+    with pytest.raises(ValueError, match="the score"):
+        MODELS["detection"].decode(DetectionResult(detections=found).SerializeToString())
 
 
 @pytest.mark.parametrize(

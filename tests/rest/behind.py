@@ -6,6 +6,10 @@ import asyncio
 from typing import Any
 
 from services.audit.log import AuditLog
+from services.detection import converters as detecting
+from services.detection.labels import LABELS
+from services.detection.servicer import DetectionServicer
+from services.detection.types import Detection, DetectionResult
 from services.images.servicer import ImagesServicer
 from services.inference.picture import Picture
 from services.media.store import ImageStore
@@ -15,6 +19,7 @@ from services.nsfw.servicer import NsfwServicer
 from services.nsfw.types import NsfwResult
 from services.serving.dataplane import DataPlane
 from visionmesh.common.v1.model_pb2 import Model
+from visionmesh.detection.v1 import detection_pb2
 from visionmesh.nsfw.v1 import nsfw_pb2
 
 
@@ -22,6 +27,7 @@ class FakeModel:
     """Gives every image one score once `gate` is set, and counts how often it looked."""
 
     name = "nsfw"
+    labels = ("sfw", "nsfw")
 
     def __init__(self) -> None:
         self.version = "0123456789abcdef"
@@ -52,6 +58,45 @@ class FakeModel:
 
     def check(self, encoded: bytes) -> None:
         nsfw_pb2.NsfwResult.FromString(encoded)
+
+
+class FakeDetector:
+    """Sees a cat and a dog in every image."""
+
+    name = "detection"
+    labels = LABELS
+
+    def __init__(self) -> None:
+        self.version = "d0d0d0d0d0d0d0d0"
+        self.predictions = 0
+
+    async def predict(self, picture: Picture) -> DetectionResult:
+        self.predictions += 1
+        half = picture.width // 2
+        return DetectionResult(
+            (
+                Detection("cat", 0.75, 0, 0, half, picture.height),
+                Detection("dog", 0.5, half, 0, half, picture.height),
+                Detection("dining table", 0.25, 0, 0, picture.width, picture.height),
+            )
+        )
+
+    def encode(self, result: DetectionResult) -> bytes:
+        return detecting.encode_result(result)
+
+    def check(self, encoded: bytes) -> None:
+        detecting.check_result(encoded)
+
+
+class FailingDetection(DetectionServicer):
+    """The real servicer, until `error` is set: then it sees nothing any more."""
+
+    error: Exception | None = None
+
+    async def Detect(self, request: Any, context: Any) -> detection_pb2.DetectResponse:
+        if self.error:
+            raise self.error
+        return await super().Detect(request, context)
 
 
 class FailingNsfw(NsfwServicer):

@@ -40,6 +40,7 @@ SCHEMAS: Final = {
     "getImage": "Image",
     "headImage": "Image",
     "getImageNsfw": "ImageNsfw",
+    "getImageDetection": "ImageDetection",
     "getImageModeration": "ImageModeration",
     "createModeration": "ImageModeration",
     "getModel": "Model",

@@ -17,12 +17,17 @@ MADE_UP = "0123456789abcdef"
 KINDS = ("nsfw", "moderation")
 
 
+def models_of(rest: World) -> list[dict[str, str]]:
+    """The models of a release of now."""
+    return [{"name": model.name, "version": model.version} for model in (rest.detector, rest.model)]
+
+
 async def test_parts(rest: World, jpeg: bytes):
     """The current release is all models' versions, the gallery's and the policies', by name."""
     await rest.get(f"/v1/images/{await rest.upload(jpeg)}/moderation")
     current = await rest.get("/v1/releases/current")
     release = current.json
-    assert release["models"] == [{"name": "nsfw", "version": rest.model.version}]
+    assert release["models"] == models_of(rest)
     assert release["gallery"] == {"revision": None}
     policies = (await rest.get("/v1/policies?fields=policies(name,version)")).json["policies"]
     assert release["policies"] == policies
@@ -38,7 +43,7 @@ async def test_parts(rest: World, jpeg: bytes):
 async def test_fields_of_a_release(rest: World):
     """`fields` selects of a release as of everything, and its place says so."""
     answer = await rest.get("/v1/releases/current?fields=models/name,release")
-    assert answer.json["models"] == [{"name": "nsfw"}]
+    assert answer.json["models"] == [{"name": "detection"}, {"name": "nsfw"}]
     place = f"/v1/releases/{answer.json['release']}?fields=release,models(name)"
     assert answer.headers["Content-Location"] == place
     assert (await rest.get(place)).body == answer.body
@@ -58,7 +63,7 @@ async def test_answers_name_their_release(rest: World, jpeg: bytes, what: str):
     assert pinned.headers["ETag"] == answer.headers["ETag"]
     assert rest.model.predictions == 1
     parts = (await rest.get(f"/v1/releases/{release}")).json
-    assert parts["models"] == [{"name": "nsfw", "version": rest.model.version}]
+    assert parts["models"] == models_of(rest)
 
 
 @pytest.mark.parametrize("what", KINDS)
@@ -189,7 +194,7 @@ async def test_two_versions_at_once(tmp_path: Path):
                 answer = (await rest.get(f"/v1/images/{image_id}/{what}")).json
                 versions[answer["release"]] = rest.model.version
                 parts = (await rest.get(f"/v1/releases/{answer['release']}")).json
-                assert parts["models"] == [{"name": "nsfw", "version": rest.model.version}]
+                assert parts["models"] == models_of(rest)
         assert sorted(versions.values()) == sorted([NEW, MADE_UP])
 
 

@@ -39,10 +39,18 @@ from services.serving import tenancy
 from services.serving.dataplane import DataPlane
 from services.serving.model_process import describe
 from services.serving.server import grpc_server
-from tests.rest.behind import CountingImages, FailingModeration, FailingNsfw, FakeModel
+from tests.rest.behind import (
+    CountingImages,
+    FailingDetection,
+    FailingModeration,
+    FailingNsfw,
+    FakeDetector,
+    FakeModel,
+)
 from tests.rest.contract import Contract, Response
 from tests.support.mesh import registering
 from visionmesh.common.v1.model_pb2 import Model
+from visionmesh.detection.v1.detection_pb2_grpc import add_DetectionServiceServicer_to_server
 from visionmesh.images.v1.images_pb2_grpc import add_ImageServiceServicer_to_server
 from visionmesh.moderation.v1 import moderation_pb2
 from visionmesh.moderation.v1.moderation_pb2_grpc import add_ModerationServiceServicer_to_server
@@ -97,6 +105,8 @@ class World:
     http: aiohttp.ClientSession
     model: FakeModel
     nsfw: FailingNsfw
+    detector: FakeDetector
+    detection: FailingDetection
     images: CountingImages
     moderation: FailingModeration
     objects: Objects
@@ -210,9 +220,14 @@ async def world(
         stack.push_async_callback(plane.close)
         nsfw = FailingNsfw(plane, _about(model))
         nsfw.error = nsfw_error
+        detector = FakeDetector()
+        detecting = DataPlane(detector, store, results)
+        stack.push_async_callback(detecting.close)
+        detection = FailingDetection(detecting, _about(detector))
         below = (
             partial(add_ImageServiceServicer_to_server, images),
             partial(add_NsfwServiceServicer_to_server, nsfw),
+            partial(add_DetectionServiceServicer_to_server, detection),
         )
         # Moderation asks models by a client of its own; a mesh in small needs two servers for it.
         inner = await stack.enter_async_context(serving(registering(*below)))
@@ -229,7 +244,17 @@ async def world(
             rest_server(rest, mesh, objects) as rest_port,
             aiohttp.ClientSession(auto_decompress=False) as http,
         ):
-            behind = (model, nsfw, images, moderation, objects, folder, rest.token)
+            behind = (
+                model,
+                nsfw,
+                detector,
+                detection,
+                images,
+                moderation,
+                objects,
+                folder,
+                rest.token,
+            )
             yield World(rest_port, port, services, http, *behind)
 
 
@@ -270,12 +295,12 @@ def _client(port: int, token: str) -> MeshClient:
     return MeshClient(f"127.0.0.1:{port}", token=token)
 
 
-def _about(model: FakeModel) -> Model:
+def _about(model: FakeModel | FakeDetector) -> Model:
     return describe(
-        name="nsfw",
+        name=model.name,
         version=model.version,
-        description="Says how likely an image is not safe for work.",
-        labels=["sfw", "nsfw"],
+        description="Says what it sees.",
+        labels=model.labels,
         license="BSD-2-Clause",
     )
 

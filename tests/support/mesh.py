@@ -14,7 +14,11 @@ from services.client.mesh import MeshClient
 from services.serving import deadline, status, tracing
 from services.serving.server import Register, grpc_server
 from visionmesh.common.v1 import model_pb2
+from visionmesh.detection.v1 import detection_pb2, detection_pb2_grpc
 from visionmesh.nsfw.v1 import nsfw_pb2, nsfw_pb2_grpc
+
+DETECTION = "d0d0d0d0d0d0d0d0"
+"""The version of the fake detection service, for what every release of such a mesh names."""
 
 
 class FakeNsfw(nsfw_pb2_grpc.NsfwServiceServicer):
@@ -75,6 +79,31 @@ class FakeNsfw(nsfw_pb2_grpc.NsfwServiceServicer):
         )
 
 
+class FakeDetection(detection_pb2_grpc.DetectionServiceServicer):
+    """Sees in every image what is in `seen`, and is always there."""
+
+    def __init__(self) -> None:
+        self.version = DETECTION
+        self.seen = detection_pb2.DetectionResult()
+
+    async def Detect(
+        self, request: detection_pb2.DetectRequest, context: Any
+    ) -> detection_pb2.DetectResponse:
+        response = detection_pb2.DetectResponse()
+        for image in request.images:
+            outcome = response.outcomes.add(digest=image.digest, model_version=self.version)
+            outcome.image_size.width, outcome.image_size.height = 640, 480
+            outcome.result.CopyFrom(self.seen)
+        return response
+
+    async def GetModel(
+        self, request: detection_pb2.GetModelRequest, context: Any
+    ) -> detection_pb2.GetModelResponse:
+        return detection_pb2.GetModelResponse(
+            model=model_pb2.Model(name="detection", version=self.version, labels=["cat", "dog"])
+        )
+
+
 def registering(*adders: Callable[[grpc.aio.Server], None]) -> Register:
     """One registration out of several, for a server that stands in for the whole mesh."""
 
@@ -95,9 +124,18 @@ async def mesh_of(*adders: Callable[[grpc.aio.Server], None]) -> AsyncIterator[M
         yield client
 
 
-def adding(servicer: FakeNsfw) -> Callable[[grpc.aio.Server], None]:
-    """The registration of a fake nsfw service."""
-    return lambda server: nsfw_pb2_grpc.add_NsfwServiceServicer_to_server(servicer, server)
+def adding(
+    servicer: FakeNsfw, detection: FakeDetection | None = None
+) -> Callable[[grpc.aio.Server], None]:
+    """The registration of a fake nsfw service, and of the mesh's other models."""
+
+    def add(server: grpc.aio.Server) -> None:
+        nsfw_pb2_grpc.add_NsfwServiceServicer_to_server(servicer, server)
+        detection_pb2_grpc.add_DetectionServiceServicer_to_server(
+            detection or FakeDetection(), server
+        )
+
+    return add
 
 
 def digests(count: int) -> Sequence[str]:

@@ -1,0 +1,148 @@
+"""How the facade asks each model and writes its answers: one row each, and nothing else to change.
+
+A model's own parameters arrive and leave as texts: `options` checks them and writes each in one way
+only, so that one question has one URL, one place in a cache and one entity tag.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from google.protobuf.message import DecodeError
+
+from services.client.mesh import MeshClient
+from services.detection import converters as detecting
+from services.detection.types import Options as DetectionOptions
+from services.errors import InvalidArgument
+from services.rest import query
+from services.rest.views import Json, box
+from visionmesh.common.v1.image_pb2 import ImageRef
+from visionmesh.detection.v1.detection_pb2 import DetectionResult, DetectOutcome
+from visionmesh.nsfw.v1.nsfw_pb2 import ClassifyOutcome, NsfwResult
+
+Options = Mapping[str, str]
+"""A model's own parameters, written in the one way; without what is default."""
+
+MIN_SCORE: Final = 0.4
+"""What an object scores at least when nobody says otherwise (docs/recognition.md: why)."""
+
+MAX_DETECTIONS: Final = 100
+
+_SCORE: Final = re.compile(r"(?=.{1,32}$)(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+"""A number as JSON writes it, from 0 on."""
+
+
+@dataclass(frozen=True)
+class ModelView:
+    """One model, as the facade has it.
+
+    `ask` looks at one image, `outcome` is what it answers with; `check` raises ValueError for
+    stored bytes that are no result, and `select` is what `options` leave of those that are.
+    """
+
+    name: str
+    schema: str
+    parameters: tuple[str, ...]
+    options: Callable[[Mapping[str, str]], Options]
+    ask: Callable[[MeshClient, ImageRef, str, Options], Awaitable[Sequence[Any]]]
+    outcome: Callable[..., Any]
+    check: Callable[[bytes], None]
+    select: Callable[[bytes, Options], Any]
+    json: Callable[[Any], Json]
+
+
+def _classify(
+    mesh: MeshClient, image: ImageRef, version: str, options: Options
+) -> Awaitable[Sequence[Any]]:
+    return mesh.classify([image], model_version=version)
+
+
+def _check_nsfw(data: bytes) -> None:
+    try:
+        NsfwResult.FromString(data)
+    except DecodeError as error:
+        raise ValueError(str(error)) from error
+
+
+def _nsfw(result: NsfwResult) -> Json:
+    return {"score": result.score}
+
+
+def _detection_options(parameters: Mapping[str, str]) -> Options:
+    """Raises InvalidArgument for what is no score, no label or no number."""
+    written: dict[str, str] = {}
+    if (score := parameters.get("minScore")) is not None:
+        if not _SCORE.fullmatch(score) or float(score) > 1:
+            raise InvalidArgument("minScore is a number from 0 to 1", field="minScore", limit="1")
+        if float(score) != MIN_SCORE:
+            written["minScore"] = repr(float(score)).removesuffix(".0")
+    if labels := parameters.get("labels"):
+        written["labels"] = ",".join(sorted(set(labels.split(","))))
+    most = query.whole_number(parameters, "maxResults", MAX_DETECTIONS)
+    if 0 < most < MAX_DETECTIONS:
+        written["maxResults"] = str(most)
+    return written
+
+
+def _wanted(options: Options) -> DetectionOptions:
+    labels = options.get("labels", "")
+    return DetectionOptions(
+        min_score=float(options.get("minScore", MIN_SCORE)),
+        labels=frozenset(labels.split(",") if labels else ()),
+        max_results=int(options.get("maxResults", 0)),
+    )
+
+
+def _detect(
+    mesh: MeshClient, image: ImageRef, version: str, options: Options
+) -> Awaitable[Sequence[Any]]:
+    wanted = _wanted(options)
+    return mesh.detect(
+        [image],
+        model_version=version,
+        min_score=wanted.min_score,
+        labels=sorted(wanted.labels),
+        max_results=wanted.max_results,
+    )
+
+
+def _select(data: bytes, options: Options) -> DetectionResult:
+    return detecting.select(data, _wanted(options))
+
+
+def _detection(result: DetectionResult) -> Json:
+    return {
+        "detections": [
+            {"label": found.label, "score": found.score, "box": box(found.box)}
+            for found in result.detections
+        ]
+    }
+
+
+MODEL_VIEWS: Final[tuple[ModelView, ...]] = (
+    ModelView(
+        "nsfw",
+        "ImageNsfw",
+        (),
+        lambda parameters: {},
+        _classify,
+        ClassifyOutcome,
+        _check_nsfw,
+        lambda data, options: NsfwResult.FromString(data),
+        _nsfw,
+    ),
+    ModelView(
+        "detection",
+        "ImageDetection",
+        ("minScore", "labels", "maxResults"),
+        _detection_options,
+        _detect,
+        DetectOutcome,
+        detecting.check_result,
+        _select,
+        _detection,
+    ),
+)
