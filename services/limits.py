@@ -27,3 +27,7 @@ DEFAULT_TIMEOUT_S: Final = 15.0
 
 DEFAULT_BATCH_TIMEOUT_S: Final = 60.0
 """Deadline of a request for many images, unless the client asks for less."""
+
+REDIS_BUDGET_S: Final = 0.25
+"""What one operation of Redis may take, connecting included, before it is done without: a thousand
+times what it does take, as a busy event loop is no outage."""

@@ -29,7 +29,12 @@ async def main() -> None:
     configure_logging(PROCESS.name, settings)
     diagnostics = Diagnostics()
     objects = Objects.open(settings.object_store)
-    results = Results.over(objects, redis_url=settings.redis_url, diagnostics=diagnostics)
+    results = Results.over(
+        objects,
+        redis_url=settings.redis_url,
+        redis_budget_s=settings.redis_budget_s,
+        diagnostics=diagnostics,
+    )
     store = ImageStore(
         objects,
         concurrency=settings.decode_concurrency,

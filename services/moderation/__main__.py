@@ -59,7 +59,12 @@ async def main() -> None:
             settings.audit_url, settings.data_dir, settings.audit_required, replica, diagnostics
         )
         stack.push_async_callback(audit.close)
-        results = Results.over(objects, redis_url=settings.redis_url, diagnostics=diagnostics)
+        results = Results.over(
+            objects,
+            redis_url=settings.redis_url,
+            redis_budget_s=settings.redis_budget_s,
+            diagnostics=diagnostics,
+        )
         stack.push_async_callback(results.close)
 
         async def in_use() -> Sequence[moderation_pb2.Policy]:

@@ -58,7 +58,12 @@ def create_app(settings: RestSettings, mesh: MeshClient, objects: Objects) -> we
     uploads = Uploads(mesh)
     releases = Releases(objects, mesh, ttl_s=settings.versions_ttl_s)
     # Read only where a model is lost: nothing is kept in this process.
-    results = Results.over(objects, redis_url=settings.redis_url, memory_bytes=0)
+    results = Results.over(
+        objects,
+        redis_url=settings.redis_url,
+        redis_budget_s=settings.redis_budget_s,
+        memory_bytes=0,
+    )
     store = ImageStore(objects)
     stored = Stored(store, results)
 

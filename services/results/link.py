@@ -25,11 +25,8 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from services import errors
+from services.limits import REDIS_BUDGET_S
 from services.results.scripts import Script
-
-BUDGET_S: Final = 0.25
-"""What one operation may take, connecting included: a thousand times what it does take, as a busy
-event loop is no outage."""
 
 PROBE_S: Final = 1.0
 CONNECTIONS: Final = 32
@@ -49,7 +46,9 @@ class NoAnswer(Exception):
 class RedisLink:
     """Connections to one Redis, and what ails it."""
 
-    def __init__(self, url: str, *, budget_s: float = BUDGET_S, probe_s: float = PROBE_S) -> None:
+    def __init__(
+        self, url: str, *, budget_s: float = REDIS_BUDGET_S, probe_s: float = PROBE_S
+    ) -> None:
         """Connects when first used. Raises InvalidArgument when the URL names no Redis."""
         try:
             self._pool: BlockingConnectionPool = BlockingConnectionPool.from_url(

@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 import structlog
 
 from services.errors import StoreUnavailable
+from services.limits import REDIS_BUDGET_S
 from services.media.objects import Objects
 from services.results.durable import Check, DurableTier, durable_tier
 from services.results.envelope import Value, fresh
@@ -68,14 +69,17 @@ class Results:
         objects: Objects,
         *,
         redis_url: str = "",
+        redis_budget_s: float = REDIS_BUDGET_S,
         memory_bytes: int = MAX_BYTES,
         diagnostics: Diagnostics | None = None,
     ) -> Self:
         """All three tiers, without Redis when there is no URL. Connects to nothing yet.
 
+        What Redis does not do within `redis_budget_s` seconds is done without it.
+
         Raises InvalidArgument when the URL names no Redis.
         """
-        shared = SharedTier(redis_url) if redis_url else None
+        shared = SharedTier(redis_url, budget_s=redis_budget_s) if redis_url else None
         return cls(MemoryTier(memory_bytes), shared, durable_tier(objects), diagnostics)
 
     async def start(self) -> None:

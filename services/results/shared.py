@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from services import errors
+from services.limits import REDIS_BUDGET_S
 from services.results import scripts
 from services.results.durable import Check, intact
 from services.results.envelope import Value, wrap
 from services.results.keys import ResultKey
-from services.results.link import BUDGET_S, PROBE_S, NoAnswer, RedisLink
+from services.results.link import PROBE_S, NoAnswer, RedisLink
 
 LEASE_S: Final = 3.0
 """How long a replica that died keeps the others from making a result. One that lives renews."""
@@ -54,7 +55,7 @@ class SharedTier:
         self,
         url: str,
         *,
-        budget_s: float = BUDGET_S,
+        budget_s: float = REDIS_BUDGET_S,
         lease_s: float = LEASE_S,
         probe_s: float = PROBE_S,
     ) -> None:

@@ -85,6 +85,7 @@ async def serve_model(
         results = Results.over(
             objects,
             redis_url=settings.redis_url,
+            redis_budget_s=settings.redis_budget_s,
             memory_bytes=settings.results_memory_bytes,
             diagnostics=diagnostics,
         )

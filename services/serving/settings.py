@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.catalog import DEFAULT_PORT, MESH_OFFSET
+from services.limits import REDIS_BUDGET_S
 
 
 class ServiceSettings(BaseSettings):
@@ -19,7 +21,8 @@ class ServiceSettings(BaseSettings):
     `token` is the secret that Envoy and the processes of one mesh share: only who has it may say
     for which tenant it calls. Without one there is one tenant, `local`, and `host` must be
     loopback's: everybody who reaches it would be that tenant. `redis_url` names the Redis that
-    replicas share results through; empty means none.
+    replicas share results through, empty means none; what it does not do within `redis_budget_s`
+    seconds is done without it.
     """
 
     model_config = SettingsConfigDict(env_prefix="VISIONMESH_", extra="ignore")
@@ -30,6 +33,7 @@ class ServiceSettings(BaseSettings):
     store_url: str = ""
     token: str = Field(default="", validate_default=True)
     redis_url: str = ""
+    redis_budget_s: Annotated[float, Field(gt=0, le=60)] = REDIS_BUDGET_S
     mesh_address: str = f"127.0.0.1:{DEFAULT_PORT + MESH_OFFSET}"
     log_level: str = "info"
     log_json: bool = False

@@ -211,7 +211,9 @@ async def world(
     serving = partial(grpc_server, token=rest.token)
     model = FakeModel()
     async with AsyncExitStack() as stack:
-        results = Results.over(objects, redis_url=rest.redis_url)
+        results = Results.over(
+            objects, redis_url=rest.redis_url, redis_budget_s=rest.redis_budget_s
+        )
         stack.push_async_callback(results.close)
         store = ImageStore(objects, on_gone=results.forget)
         stack.push_async_callback(store.close)
