@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import statistics
+import sys
 from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 120)
+"""As wide as the terminal; into a file or a pipe wide enough for a column a process."""
 
 
 def percentile(values: Sequence[float], q: float) -> float:
