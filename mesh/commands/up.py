@@ -88,7 +88,13 @@ def up(
         cache_dir=cache,
     )
     style = Style(colour=_in_colour(), as_json=json_logs)
-    killed = asyncio.run(_run(Mesh(options, stream=sys.stderr, style=style)))
+    mesh = Mesh(options, stream=sys.stderr, style=style)
+    try:
+        killed = asyncio.run(_run(mesh))
+    except (
+        KeyboardInterrupt
+    ):  # a second Ctrl-C when everything has stopped and only the loop is left
+        killed = True
     raise typer.Exit(KILLED if killed else 0)
 
 
