@@ -11,12 +11,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from google.protobuf.message import DecodeError
-
 from services.client.mesh import MeshClient
 from services.detection import converters as detecting
 from services.detection.types import Options as DetectionOptions
 from services.errors import InvalidArgument
+from services.nsfw import converters as classifying
 from services.rest import query
 from services.rest.views import Json, box
 from visionmesh.common.v1.image_pb2 import ImageRef
@@ -58,13 +57,6 @@ def _classify(
     mesh: MeshClient, image: ImageRef, version: str, options: Options
 ) -> Awaitable[Sequence[Any]]:
     return mesh.classify([image], model_version=version)
-
-
-def _check_nsfw(data: bytes) -> None:
-    try:
-        NsfwResult.FromString(data)
-    except DecodeError as error:
-        raise ValueError(str(error)) from error
 
 
 def _nsfw(result: NsfwResult) -> Json:
@@ -130,7 +122,7 @@ MODEL_VIEWS: Final[tuple[ModelView, ...]] = (
         lambda parameters: {},
         _classify,
         ClassifyOutcome,
-        _check_nsfw,
+        classifying.check_result,
         lambda data, options: NsfwResult.FromString(data),
         _nsfw,
     ),
