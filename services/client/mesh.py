@@ -18,10 +18,14 @@ from visionmesh.detection.v1 import detection_pb2
 from visionmesh.detection.v1.detection_pb2_grpc import DetectionServiceStub
 from visionmesh.images.v1 import images_pb2
 from visionmesh.images.v1.images_pb2_grpc import ImageServiceStub
+from visionmesh.logo.v1 import logo_pb2
+from visionmesh.logo.v1.logo_pb2_grpc import LogoServiceStub
 from visionmesh.moderation.v1 import moderation_pb2
 from visionmesh.moderation.v1.moderation_pb2_grpc import ModerationServiceStub
 from visionmesh.nsfw.v1 import nsfw_pb2
 from visionmesh.nsfw.v1.nsfw_pb2_grpc import NsfwServiceStub
+from visionmesh.ocr.v1 import ocr_pb2
+from visionmesh.ocr.v1.ocr_pb2_grpc import OcrServiceStub
 
 DIGEST_HEADER: Final = "x-visionmesh-digest"
 """Names the image of a call about one image, so that Envoy sends it where its results are near."""
@@ -80,11 +84,15 @@ class MeshClient:
         self._nsfw = NsfwServiceStub(self._channel)
         self._moderation = ModerationServiceStub(self._channel)
         self._detection = DetectionServiceStub(self._channel)
+        self._ocr = OcrServiceStub(self._channel)
+        self._logo = LogoServiceStub(self._channel)
         self._models: dict[str, Callable[[float], Awaitable[Model]]] = {
             "nsfw": partial(self._model, self._nsfw.GetModel, nsfw_pb2.GetModelRequest()),
             "detection": partial(
                 self._model, self._detection.GetModel, detection_pb2.GetModelRequest()
             ),
+            "ocr": partial(self._model, self._ocr.GetModel, ocr_pb2.GetModelRequest()),
+            "logo": partial(self._model, self._logo.GetModel, logo_pb2.GetModelRequest()),
         }
 
     async def __aenter__(self) -> Self:
@@ -185,6 +193,92 @@ class MeshClient:
                 _one([image.digest for image in images]),
             )
         return list(response.outcomes)
+
+    async def read(
+        self,
+        images: Sequence[ImageRef],
+        *,
+        model_version: str = "",
+        min_score: float = 0.0,
+        timeout_s: float | None = None,
+    ) -> list[ocr_pb2.ReadOutcome]:
+        """Read the text that each of up to 128 images shows, of it the lines from `min_score` on.
+
+        With a `model_version` results are that version's, or ResultNotFound.
+        """
+        request = ocr_pb2.ReadRequest(
+            images=images, model_version=model_version, min_score=min_score
+        )
+        with _ModelCall("ocr"):
+            response = await self._call(
+                self._ocr.Read,
+                request,
+                _timeout_s(timeout_s, images),
+                _one([image.digest for image in images]),
+            )
+        return list(response.outcomes)
+
+    async def recognize(
+        self,
+        images: Sequence[ImageRef],
+        *,
+        model_version: str = "",
+        min_score: float = 0.0,
+        brands: Sequence[str] = (),
+        max_results: int = 0,
+        timeout_s: float | None = None,
+    ) -> list[logo_pb2.RecognizeOutcome]:
+        """Say which brands' logos each of up to 128 images shows, and where.
+
+        Of each result what scores at least `min_score` and is of one of `brands` (none: all), the
+        surest `max_results` of it (0: all). With a `model_version` results are that version's, or
+        ResultNotFound.
+        """
+        request = logo_pb2.RecognizeRequest(
+            images=images,
+            model_version=model_version,
+            min_score=min_score,
+            brands=brands,
+            max_results=max_results,
+        )
+        with _ModelCall("logo"):
+            response = await self._call(
+                self._logo.Recognize,
+                request,
+                _timeout_s(timeout_s, images),
+                _one([image.digest for image in images]),
+            )
+        return list(response.outcomes)
+
+    async def register_brand(
+        self, name: str, picture: bytes, *, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> logo_pb2.Brand:
+        """Add a brand to the tenant's own, from one picture of its logo."""
+        request = logo_pb2.RegisterBrandRequest(name=name, picture=picture)
+        with _ModelCall("logo"):
+            response = await self._call(self._logo.RegisterBrand, request, timeout_s)
+        return response.brand
+
+    async def list_brands(
+        self,
+        *,
+        page_size: int = 0,
+        page_token: str = "",
+        own_only: bool = False,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> logo_pb2.ListBrandsResponse:
+        """One page of the brands that the tenant's images are compared with, sorted by name."""
+        request = logo_pb2.ListBrandsRequest(
+            page_size=page_size, page_token=page_token, own_only=own_only
+        )
+        with _ModelCall("logo"):
+            return await self._call(self._logo.ListBrands, request, timeout_s)
+
+    async def delete_brand(self, name: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        """Remove one of the tenant's own brands."""
+        request = logo_pb2.DeleteBrandRequest(name=name)
+        with _ModelCall("logo"):
+            await self._call(self._logo.DeleteBrand, request, timeout_s)
 
     async def moderate(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -12,7 +12,9 @@ from services.client.mesh import MeshClient
 from services.moderation.policy import Vocabulary
 from visionmesh.common.v1.image_pb2 import ImageRef
 from visionmesh.detection.v1.detection_pb2 import DetectionResult
+from visionmesh.logo.v1.logo_pb2 import LogoResult
 from visionmesh.nsfw.v1.nsfw_pb2 import NsfwResult
+from visionmesh.ocr.v1.ocr_pb2 import OcrResult
 
 
 class Ask(Protocol):
@@ -66,9 +68,21 @@ def _probability(result: NsfwResult) -> None:
 
 
 def _detections(result: DetectionResult) -> None:
-    for found in result.detections:
-        if not 0.0 <= found.score <= 1.0:
-            raise ValueError(f"the score {found.score} is none")
+    _scores(found.score for found in result.detections)
+
+
+def _lines(result: OcrResult) -> None:
+    _scores(line.score for line in result.lines)
+
+
+def _logos(result: LogoResult) -> None:
+    _scores(logo.score for logo in result.logos)
+
+
+def _scores(scores: Iterable[float]) -> None:
+    for score in scores:
+        if not 0.0 <= score <= 1.0:
+            raise ValueError(f"the score {score} is none")
 
 
 MODELS: Final[Mapping[str, ModelSource]] = {
@@ -76,6 +90,8 @@ MODELS: Final[Mapping[str, ModelSource]] = {
     for source in (
         ModelSource("nsfw", NsfwResult, MeshClient.classify, _probability),
         ModelSource("detection", DetectionResult, MeshClient.detect, _detections, True),
+        ModelSource("ocr", OcrResult, MeshClient.read, _lines, True),
+        ModelSource("logo", LogoResult, MeshClient.recognize, _logos, True),
     )
 }
 

@@ -15,10 +15,16 @@ from services.serving import deadline, status, tracing
 from services.serving.server import Register, grpc_server
 from visionmesh.common.v1 import model_pb2
 from visionmesh.detection.v1 import detection_pb2, detection_pb2_grpc
+from visionmesh.logo.v1 import logo_pb2, logo_pb2_grpc
 from visionmesh.nsfw.v1 import nsfw_pb2, nsfw_pb2_grpc
+from visionmesh.ocr.v1 import ocr_pb2, ocr_pb2_grpc
 
 DETECTION = "d0d0d0d0d0d0d0d0"
 """The version of the fake detection service, for what every release of such a mesh names."""
+
+OCR = "0c0c0c0c0c0c0c0c"
+LOGO = "1090109010901090" + "6a116a116a116a11"
+"""The versions of the others, for the same."""
 
 
 class FakeNsfw(nsfw_pb2_grpc.NsfwServiceServicer):
@@ -104,6 +110,68 @@ class FakeDetection(detection_pb2_grpc.DetectionServiceServicer):
         )
 
 
+class FakeOcr(ocr_pb2_grpc.OcrServiceServicer):
+    """Reads in every image what is in `seen`, and is always there."""
+
+    def __init__(self) -> None:
+        self.version = OCR
+        self.seen = ocr_pb2.OcrResult()
+
+    async def Read(self, request: ocr_pb2.ReadRequest, context: Any) -> ocr_pb2.ReadResponse:
+        response = ocr_pb2.ReadResponse()
+        for image in request.images:
+            outcome = response.outcomes.add(digest=image.digest, model_version=self.version)
+            outcome.image_size.width, outcome.image_size.height = 640, 480
+            outcome.result.CopyFrom(self.seen)
+        return response
+
+    async def GetModel(
+        self, request: ocr_pb2.GetModelRequest, context: Any
+    ) -> ocr_pb2.GetModelResponse:
+        return ocr_pb2.GetModelResponse(model=model_pb2.Model(name="ocr", version=self.version))
+
+
+class FakeLogo(logo_pb2_grpc.LogoServiceServicer):
+    """Recognizes in every image what is in `seen`, and is always there."""
+
+    def __init__(self) -> None:
+        self.version = LOGO
+        self.seen = logo_pb2.LogoResult()
+        self.own: dict[str, logo_pb2.Brand] = {}
+
+    async def Recognize(
+        self, request: logo_pb2.RecognizeRequest, context: Any
+    ) -> logo_pb2.RecognizeResponse:
+        response = logo_pb2.RecognizeResponse()
+        for image in request.images:
+            outcome = response.outcomes.add(digest=image.digest, model_version=self.version)
+            outcome.image_size.width, outcome.image_size.height = 640, 480
+            outcome.result.CopyFrom(self.seen)
+        return response
+
+    async def GetModel(
+        self, request: logo_pb2.GetModelRequest, context: Any
+    ) -> logo_pb2.GetModelResponse:
+        return logo_pb2.GetModelResponse(model=model_pb2.Model(name="logo", version=self.version))
+
+    async def RegisterBrand(
+        self, request: logo_pb2.RegisterBrandRequest, context: Any
+    ) -> logo_pb2.RegisterBrandResponse:
+        self.own[request.name] = logo_pb2.Brand(name=request.name)
+        return logo_pb2.RegisterBrandResponse(brand=self.own[request.name])
+
+    async def ListBrands(
+        self, request: logo_pb2.ListBrandsRequest, context: Any
+    ) -> logo_pb2.ListBrandsResponse:
+        return logo_pb2.ListBrandsResponse(brands=[self.own[name] for name in sorted(self.own)])
+
+    async def DeleteBrand(
+        self, request: logo_pb2.DeleteBrandRequest, context: Any
+    ) -> logo_pb2.DeleteBrandResponse:
+        del self.own[request.name]
+        return logo_pb2.DeleteBrandResponse()
+
+
 def registering(*adders: Callable[[grpc.aio.Server], None]) -> Register:
     """One registration out of several, for a server that stands in for the whole mesh."""
 
@@ -125,7 +193,10 @@ async def mesh_of(*adders: Callable[[grpc.aio.Server], None]) -> AsyncIterator[M
 
 
 def adding(
-    servicer: FakeNsfw, detection: FakeDetection | None = None
+    servicer: FakeNsfw,
+    detection: FakeDetection | None = None,
+    ocr: FakeOcr | None = None,
+    logo: FakeLogo | None = None,
 ) -> Callable[[grpc.aio.Server], None]:
     """The registration of a fake nsfw service, and of the mesh's other models."""
 
@@ -134,6 +205,8 @@ def adding(
         detection_pb2_grpc.add_DetectionServiceServicer_to_server(
             detection or FakeDetection(), server
         )
+        ocr_pb2_grpc.add_OcrServiceServicer_to_server(ocr or FakeOcr(), server)
+        logo_pb2_grpc.add_LogoServiceServicer_to_server(logo or FakeLogo(), server)
 
     return add
 

@@ -47,3 +47,29 @@ class Box(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Box: _TypeAlias = Box  # noqa: Y015
+
+@_typing.final
+class Point(_message.Message):
+    """A point in pixels of the upright original, inside of the image or on its border."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    X_FIELD_NUMBER: _builtins.int
+    Y_FIELD_NUMBER: _builtins.int
+    x: _builtins.int
+    """From the left border of the image."""
+    y: _builtins.int
+    """From the upper border of the image."""
+    def __init__(
+        self,
+        *,
+        x: _builtins.int = ...,
+        y: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["x", b"x", "y", b"y"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Point: _TypeAlias = Point  # noqa: Y015

@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
+from visionmesh.common.v1 import geometry_pb2 as _geometry_pb2
 from visionmesh.common.v1 import image_pb2 as _image_pb2
 import builtins as _builtins
 import sys
@@ -215,20 +216,37 @@ class Evidence(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     LABEL_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
+    BOX_FIELD_NUMBER: _builtins.int
+    CORNERS_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model that saw it."""
     label: _builtins.str
+    """What it is: an object's kind, a brand, or the sort of text, as in `email`."""
     score: _builtins.float
+    text: _builtins.str
+    """The line of text that it was seen in."""
+    @_builtins.property
+    def box(self) -> _geometry_pb2.Box:
+        """Where it is, when it has a place in the image: the smallest upright rectangle around it."""
+
+    @_builtins.property
+    def corners(self) -> _containers.RepeatedCompositeFieldContainer[_geometry_pb2.Point]:
+        """Its four corners, of what may stand askew: text and logos."""
+
     def __init__(
         self,
         *,
         model: _builtins.str = ...,
         label: _builtins.str = ...,
         score: _builtins.float | None = ...,
+        box: _geometry_pb2.Box | None = ...,
+        corners: _abc.Iterable[_geometry_pb2.Point] | None = ...,
+        text: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "score", b"score"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "box", b"box", "score", b"score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "label", b"label", "model", b"model", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "box", b"box", "corners", b"corners", "label", b"label", "model", b"model", "score", b"score", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__score: _TypeAlias = _typing.Literal["score"]  # noqa: Y015
     _WhichOneofArgType__score: _TypeAlias = _typing.Literal["_score", b"_score"]  # noqa: Y015
