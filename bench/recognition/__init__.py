@@ -1,0 +1,1 @@
+"""What the models see in pictures of which it is known what is there."""
