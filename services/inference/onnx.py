@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from services.inference.engine import (
     check_inputs,
     check_outputs,
 )
+from services.inference.workers import Workers, WorkersClosed
 
 PROVIDER: Final = "CPUExecutionProvider"
 
@@ -69,7 +70,7 @@ class OnnxEngine:
         self._session: onnxruntime.InferenceSession | None = None
         self._inputs: tuple[TensorSpec, ...] = ()
         self._outputs: tuple[TensorSpec, ...] = ()
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="onnx")
+        self._pool = Workers(workers, "onnx")
         self._description = EngineDescription(
             "onnxruntime", onnxruntime.__version__, PROVIDER, precision
         )
@@ -88,8 +89,7 @@ class OnnxEngine:
 
     async def load(self) -> None:
         """Open the file and run each warm-up input on every worker. Raises ModelFileError."""
-        loop = asyncio.get_running_loop()
-        session = await loop.run_in_executor(self._pool, self._open)
+        session = await self._pool.run(self._open)
         self._inputs = tuple(map(_spec, session.get_inputs()))
         self._outputs = tuple(map(_spec, session.get_outputs()))
         self._session = session
@@ -102,22 +102,17 @@ class OnnxEngine:
         session = self._session
         if session is None:
             raise ModelUnavailable("the model is not loaded")
-        loop = asyncio.get_running_loop()
         try:
             # A caller that leaves takes its job out of the queue; one that runs already runs to
             # its end, which takes milliseconds.
-            return await loop.run_in_executor(self._pool, self._run, session, inputs)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if self._session is None and task is not None and not task.cancelling():
-                # `close` dropped the job; the caller was not cancelled and must not look like it.
-                raise ModelUnavailable("the model has been closed") from None
-            raise
+            return await self._pool.run(partial(self._run, session, inputs))
+        except WorkersClosed:
+            raise ModelUnavailable("the model has been closed") from None
 
     async def close(self) -> None:
         """See `Engine.close`."""
         self._session = None
-        await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)
+        await self._pool.close()
 
     def _open(self) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()

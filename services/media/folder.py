@@ -32,7 +32,10 @@ class WouldBlock(Exception):
 
 
 class Folder:
-    """A folder of objects. Every method blocks, but for `read_cached`; raises OSError."""
+    """A folder of objects. Every method blocks, but for `read_cached`; raises OSError.
+
+    `size` waits for a folder's entry at most.
+    """
 
     def __init__(self, root: Path) -> None:
         """Make the folder and sync the ones above it that had to be made too."""
@@ -60,6 +63,8 @@ class Folder:
             return None
         try:
             data = bytearray(os.fstat(descriptor).st_size)
+            if not data:
+                return b""
             if os.preadv(descriptor, [data], 0, _NOWAIT) < len(data):
                 raise WouldBlock(path)
             return bytes(data)
@@ -76,14 +81,18 @@ class Folder:
     def read(self, path: str) -> bytes | None:
         """An object, or None when there is none."""
         try:
-            return (self.root / path).read_bytes()
+            descriptor = os.open(self._prefix + path, os.O_RDONLY)
         except FileNotFoundError:
             return None
+        try:
+            return _read_all(descriptor)
+        finally:
+            os.close(descriptor)
 
     def size(self, path: str) -> int | None:
         """An object's length in bytes, or None when there is none."""
         try:
-            return (self.root / path).stat().st_size
+            return os.stat(self._prefix + path).st_size
         except FileNotFoundError:
             return None
 
@@ -236,6 +245,15 @@ def _above(path: str) -> list[str]:
         path = path.rpartition("/")[0]
         above.append(path)
     return above
+
+
+def _read_all(descriptor: int) -> bytes:
+    size = os.fstat(descriptor).st_size
+    # A system call gives at most 2 GiB, and may give less.
+    data = os.read(descriptor, size)
+    while len(data) < size and (more := os.read(descriptor, size - len(data))):
+        data += more
+    return data
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -58,11 +58,12 @@ class NsfwModel:
 
         Raises CorruptImage, EngineError, ModelUnavailable.
         """
-        # Decoding and preprocessing travel to the engine's thread: one hop, and back.
-        outputs = await self._engine.infer(
-            partial(processing.prepare, picture.rendition, self._parameters)
-        )
+        # Reading, decoding and preprocessing travel to the engine's thread: one hop, and back.
+        outputs = await self._engine.infer(partial(self._prepare, picture))
         return processing.postprocess(outputs)
+
+    def _prepare(self, picture: Picture) -> Tensors:
+        return processing.prepare(picture.rendition, self._parameters)
 
     def encode(self, result: NsfwResult) -> bytes:
         return converters.encode_result(result)

@@ -17,7 +17,7 @@ from services import errors
 from services.errors import ImageNotFound
 from services.inference.picture import Picture
 from services.media.record import ImageRecord
-from services.media.store import ImageStore
+from services.media.store import ImageStore, RenditionChanged
 from services.results.envelope import Value
 from services.results.flights import Flights
 from services.results.keys import ResultKey
@@ -102,25 +102,10 @@ class DataPlane(Generic[R]):
         tenant = tenancy.tenant()
         version = version or self._model.version
         inline = check_inline_bytes(refs)
-        slots = asyncio.Semaphore(BATCH_CONCURRENCY)
-        by_digest: dict[str, asyncio.Task[Outcome]] = {}
-        tasks: list[asyncio.Task[Outcome]] = []
-        for ref, data in zip(refs, inline, strict=True):
-            task = None if data else by_digest.get(ref.digest)
-            if task is None:
-                call = _Look(tenant, ref.digest, version, data)
-                task = asyncio.create_task(self._outcome(call, slots))
-            if not data:
-                by_digest[ref.digest] = task
-            tasks.append(task)
-        try:
-            await asyncio.wait(tasks, timeout=_budget_s())
-            outcomes = [
-                _finished(ref.digest, version, task) for ref, task in zip(refs, tasks, strict=True)
-            ]
-        finally:
-            for task in tasks:
-                task.cancel()
+        looks = [
+            _Look(tenant, ref.digest, version, data) for ref, data in zip(refs, inline, strict=True)
+        ]
+        outcomes = [await self._alone(looks[0])] if len(looks) == 1 else await self._batch(looks)
         if elsewhere.possible() and any(
             isinstance(outcome.error, errors.ResultNotFound) for outcome in outcomes
         ):
@@ -131,14 +116,46 @@ class DataPlane(Generic[R]):
         """End what is being looked at for callers who have left."""
         await self._visits.close()
 
-    async def _outcome(self, look: _Look, slots: asyncio.Semaphore) -> Outcome:
+    async def _alone(self, look: _Look) -> Outcome:
+        """One image needs no task of its own, which costs more than looking a result up."""
+        try:
+            async with asyncio.timeout(_budget_s()):
+                return await self._outcome(look)
+        except TimeoutError:
+            return _late(look)
+
+    async def _batch(self, looks: Sequence[_Look]) -> list[Outcome]:
+        slots = asyncio.Semaphore(BATCH_CONCURRENCY)
+        by_digest: dict[str, asyncio.Task[Outcome]] = {}
+        tasks: list[asyncio.Task[Outcome]] = []
+        for look in looks:
+            task = None if look.data else by_digest.get(look.digest)
+            if task is None:
+                task = asyncio.create_task(self._in_turn(look, slots))
+            if not look.data:
+                by_digest[look.digest] = task
+            tasks.append(task)
+        try:
+            await asyncio.wait(tasks, timeout=_budget_s())
+            return [
+                task.result() if task.done() else _late(look)
+                for look, task in zip(looks, tasks, strict=True)
+            ]
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _in_turn(self, look: _Look, slots: asyncio.Semaphore) -> Outcome:
         async with slots:
-            try:
-                if look.data:
-                    await check_digest(look.digest, look.data)
-                width, height, value = await self._value(look)
-            except Exception as error:
-                return Outcome(look.digest, look.version, error=error)
+            return await self._outcome(look)
+
+    async def _outcome(self, look: _Look) -> Outcome:
+        try:
+            if look.data:
+                await check_digest(look.digest, look.data)
+            width, height, value = await self._value(look)
+        except Exception as error:
+            return Outcome(look.digest, look.version, error=error)
         if isinstance(value, bytes):
             return Outcome(look.digest, look.version, value, None, width, height)
         return Outcome(look.digest, look.version, None, value, width, height)
@@ -161,7 +178,7 @@ class DataPlane(Generic[R]):
                 record = await self._images.get(look.tenant, look.digest)
                 value = await self._found_or_made(key, record)
             # Time has passed: what was deleted meanwhile is not answered any more.
-            await self._images.get(look.tenant, look.digest)
+            await self._images.still(look.tenant, look.digest)
         return record.width, record.height, value
 
     async def _found_or_made(self, key: ResultKey, record: ImageRecord) -> Value:
@@ -176,8 +193,12 @@ class DataPlane(Generic[R]):
     async def _make(self, record: ImageRecord) -> Value:
         """Ask the model, for everybody who waits. Raises ImageNotFound when the image is gone."""
         with deadline.lifted():
-            rendition = await self._images.rendition(record)
-            value = await self._predict(Picture(rendition, record.width, record.height))
+            rendition = await self._images.rendition_for_thread(record)
+            try:
+                value = await self._predict(Picture(rendition, record.width, record.height))
+            except RenditionChanged:
+                rendition = await self._images.rendition(record)
+                value = await self._predict(Picture(rendition, record.width, record.height))
         # Looked at last, right before the result is kept: nothing of a deleted image may be.
         if not await self._images.exists(record.digest):
             raise errors.ImageNotFound(f"there is no image {record.digest}", field="digest")
@@ -225,11 +246,9 @@ def _not_stored() -> errors.ResultNotFound:
     )
 
 
-def _finished(digest: str, version: str, task: asyncio.Task[Outcome]) -> Outcome:
-    if task.done():
-        return task.result()
+def _late(look: _Look) -> Outcome:
     error = errors.DeadlineExceeded("no result within the deadline")
-    return Outcome(digest, version, error=error)
+    return Outcome(look.digest, look.version, error=error)
 
 
 def _budget_s() -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -288,7 +288,7 @@ async def test_store_that_is_down_costs_no_answer(tmp_path: Path, monkeypatch: p
     """A store that neither reads nor writes is said to ail; results are made and kept near."""
     objects, work = await store_in(tmp_path), Work()
     monkeypatch.setattr(objects, "get", unreadable)
-    monkeypatch.setattr(objects, "append", unreadable)
+    monkeypatch.setattr(objects, "append_all", unreadable)
     async with results_over(objects) as (results, diagnostics):
         assert await results.obtain(KEY, work) == b"result"
         await results.settle()
@@ -318,13 +318,13 @@ async def test_slow_store_falls_behind_within_bounds(
 ):
     """A store that does not keep up holds up no answer, and what waits for it is bounded."""
     objects, going = await store_in(tmp_path), asyncio.Event()
-    append: Callable[[str, bytes], object] = objects.append
+    append = objects.append_all
 
-    async def slow(path: str, data: bytes) -> object:
+    async def slow(pieces: Sequence[tuple[str, bytes]]) -> list[bool]:
         await going.wait()
-        return await append(path, data)  # type: ignore[misc]
+        return await append(pieces)
 
-    monkeypatch.setattr(objects, "append", slow)
+    monkeypatch.setattr(objects, "append_all", slow)
     async with results_over(objects, redis) as (results, diagnostics):
         for number in range(MAX_BEHIND + 10):
             await results.put(ResultKey(KEY.digest, "nsfw", f"{number:016x}"), b"result")
