@@ -87,7 +87,10 @@ class OnnxEngine:
         return self._outputs
 
     async def load(self) -> None:
-        """Open the file and run each warm-up input on every worker. Raises ModelFileError."""
+        """Open the file and run each warm-up input on every worker.
+
+        Raises ModelFileError, also when it does not take these inputs: then it is another model's.
+        """
         loop = asyncio.get_running_loop()
         session = await loop.run_in_executor(self._pool, self._open)
         self._inputs = tuple(map(_spec, session.get_inputs()))
@@ -95,7 +98,10 @@ class OnnxEngine:
         self._session = session
         for tensors in self._warm_up:
             # All at once: so every thread is started, and the arena holds what all of them need.
-            await asyncio.gather(*(self.infer(tensors) for _ in range(self._workers)))
+            try:
+                await asyncio.gather(*(self.infer(tensors) for _ in range(self._workers)))
+            except EngineError as error:
+                raise ModelFileError(f"{self._path} cannot be run: {error}") from error
 
     async def infer(self, inputs: Inputs) -> Tensors:
         """See `Engine.infer`."""
