@@ -30,8 +30,8 @@ _SHARES: Final = (np.arange(256) * (1 / 255)).astype(np.float32)
 
 def prepare(picture: Picture, parameters: DFineParameters) -> Tensors:
     """The model's input for an encoded rendition. Raises CorruptImage."""
-    # All of it is decoded: a JPEG that is twice as long as the square on both sides is rare, and
-    # a smaller scale would save a hundredth of what the model takes.
+    # Decoded whole: of a rendition, hardly one is twice as long as the square on both sides, so
+    # that a smaller scale would do. And so the tensor is the one that transformers makes.
     return {INPUT: preprocess(decode_rgb(picture.rendition), parameters)}
 
 
