@@ -130,13 +130,6 @@ class ModelFile(_Strict):
         return self
 
     @property
-    def source(self) -> Wheel | Tarball | HubFile:
-        """Where it comes from."""
-        source = self.wheel or self.tarball or self.hub
-        assert source is not None  # the validator has seen to it
-        return source
-
-    @property
     def origin(self) -> str:
         """Where it comes from, in words: a package and its version, or a hub's repository."""
         if self.hub:

@@ -55,9 +55,10 @@ class _Interrupted(Exception):
 def download_hub_file(file: HubFile, target: Path, *, max_bytes: int = MAX_BYTES) -> Published:
     """Write a hub's file to `target`, and say what the hub says of it. The caller compares hashes.
 
-    What is longer than `max_bytes` is cut one byte behind that. Raises ModelFileError when the hub
-    cannot be reached, has no such file or does not give it, or breaks off again and again; OSError
-    when `target` cannot be written.
+    What is longer than `max_bytes` is cut one byte behind that. Runs an event loop of its own, so
+    it is not to be called on one. Raises ModelFileError when the hub cannot be reached, has no such
+    file or does not give it, or breaks off again and again; OSError when `target` cannot be
+    written.
     """
     with target.open("wb") as stream:
         return asyncio.run(_download(file, stream, max_bytes))

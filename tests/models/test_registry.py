@@ -91,8 +91,7 @@ def test_shipped_weights_are_the_registered_ones(monkeypatch: pytest.MonkeyPatch
 
 def test_setup_needs_package_registries_only():
     """What setting up brings is a package's; what is a hub's comes by its name alone."""
-    for entry in registry.load_registry():
-        assert entry.optional == (entry.hub is not None)
+    assert [e.name for e in registry.load_registry() if e.hub and not e.optional] == []
 
 
 def test_fetch_leaves_the_named_file_and_nothing_else(index: LocalIndex, cache: Path):
@@ -196,7 +195,7 @@ def test_unknown_name_names_those_there_are():
         ("[file.wheel]", "[file.tarball]", r"file\.0\.tarball\.filename"),
         ('converter = "tfjs"', 'converter = "jax"', r"file\.1\.conversion\.converter"),
         ("[file.tarball]", "[file.wheel]", r"file\.1\.wheel\.filename"),
-        ("@a3cf03147a9b", "@main", r"file\.2: .*'main.*' may move"),
+        ("@a3cf03147a9b", "@main", r"file\.\d+: .*'main.*' may move"),
     ],
 )
 def test_registry_that_is_not_valid_is_refused(tmp_path: Path, old: str, new: str, words: str):
