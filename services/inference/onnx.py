@@ -88,14 +88,20 @@ class OnnxEngine:
         return self._outputs
 
     async def load(self) -> None:
-        """Open the file and run each warm-up input on every worker. Raises ModelFileError."""
+        """Open the file and run each warm-up input on every worker.
+
+        Raises ModelFileError, also when it does not take these inputs: then it is another model's.
+        """
         session = await self._pool.run(self._open)
         self._inputs = tuple(map(_spec, session.get_inputs()))
         self._outputs = tuple(map(_spec, session.get_outputs()))
         self._session = session
         for tensors in self._warm_up:
             # All at once: so every thread is started, and the arena holds what all of them need.
-            await asyncio.gather(*(self.infer(tensors) for _ in range(self._workers)))
+            try:
+                await asyncio.gather(*(self.infer(tensors) for _ in range(self._workers)))
+            except EngineError as error:
+                raise ModelFileError(f"{self._path} cannot be run: {error}") from error
 
     async def infer(self, inputs: Inputs) -> Tensors:
         """See `Engine.infer`."""

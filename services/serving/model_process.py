@@ -62,14 +62,16 @@ async def serve_model(
     warm_up: Sequence[Tensors],
     make_model: Callable[[Engine, str], ServedModel[R]],
     make_register: Callable[[DataPlane[R], model_pb2.Model], Register],
+    file: str = "",
 ) -> None:
-    """Serve the model that the catalog and the registry call `name`, until SIGTERM.
+    """Serve the model that the catalog calls `name`, until SIGTERM.
 
-    `make_model` gets the loaded engine and the SHA-256 of its weights, `make_register` what answers
-    calls and what is said of the model. Raises ModelFileError, ModelUnavailable.
+    `file` is what the registry calls its weights, where that is something else. `make_model` gets
+    the loaded engine and the SHA-256 of its weights, `make_register` what answers calls and what is
+    said of the model. Raises ModelFileError, ModelUnavailable.
     """
     configure_logging(name, settings)
-    entry = registry.find(name)
+    entry = registry.find(file or name)
     engine = OnnxEngine(
         registry.path(entry.name),
         precision=entry.precision,

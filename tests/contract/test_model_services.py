@@ -22,7 +22,7 @@ from visionmesh.common.v1.image_pb2 import ImageRef
 UNKNOWN = ImageRef(digest="f" * 64)
 
 
-@pytest.fixture(params=SERVICES, ids=lambda service: service.process.name)
+@pytest.fixture(params=SERVICES, ids=lambda service: service.__name__)
 def service(request: pytest.FixtureRequest) -> ModelService:
     adapter: ModelService = request.param()
     return adapter
