@@ -12,9 +12,11 @@ from services.media.objects import Objects
 from services.media.store import ImageStore
 from services.releases.releases import Releases
 from services.rest import document
+from services.rest.analysis import Analysis
 from services.rest.answers import Kind
 from services.rest.bodies import BodyReader, leave_expectation
 from services.rest.fields import Selector
+from services.rest.handlers.analysis import AnalysisHandlers
 from services.rest.handlers.audit import AuditHandlers
 from services.rest.handlers.docs import DocsHandlers
 from services.rest.handlers.images import ImageHandlers
@@ -24,10 +26,12 @@ from services.rest.handlers.releases import ReleaseHandlers
 from services.rest.handlers.results import ResultHandlers
 from services.rest.handlers.service import ServiceHandlers
 from services.rest.middleware import around
+from services.rest.model_results import ModelResults
 from services.rest.model_views import MODEL_VIEWS
 from services.rest.settings import RestSettings
 from services.rest.stored import Stored
 from services.rest.uploads import Uploads
+from services.rest.verdicts import Verdicts
 from services.results.results import Results
 from services.serving.tenancy import Trust
 
@@ -68,12 +72,21 @@ def create_app(settings: RestSettings, mesh: MeshClient, objects: Objects) -> we
     stored = Stored(store, results)
 
     images = ImageHandlers(mesh, bodies, uploads, kinds["Image"])
+    model_results = [ModelResults(view, mesh, releases, stored) for view in MODEL_VIEWS]
     results_of = {
-        view.name: ResultHandlers(view, mesh, releases, stored, kinds[view.schema])
-        for view in MODEL_VIEWS
+        one.view.name: ResultHandlers(one, releases, stored, kinds[one.view.schema])
+        for one in model_results
     }
+    verdicts = Verdicts(mesh, stored)
     moderation = ModerationHandlers(
-        mesh, bodies, uploads, releases, stored, kinds["ImageModeration"]
+        verdicts, bodies, uploads, releases, stored, kinds["ImageModeration"]
+    )
+    analysis = AnalysisHandlers(
+        Analysis(model_results, verdicts, releases),
+        releases,
+        stored,
+        document.shape_of(contract, document.ANALYSIS),
+        version,
     )
     models = ModelHandlers(releases, kinds["Model"], kinds["ModelList"], kinds["PolicyList"])
     named = ReleaseHandlers(releases, kinds["Release"])
@@ -87,6 +100,7 @@ def create_app(settings: RestSettings, mesh: MeshClient, objects: Objects) -> we
         [
             *(web.get(f"{image}/{name}", one.get) for name, one in results_of.items()),
             web.get(f"{image}/moderation", moderation.get),
+            web.get(f"{image}/analysis", analysis.get),
             web.get(image, images.get),
             web.put(image, images.put, expect_handler=leave_expectation),
             web.delete(image, images.delete),

@@ -34,29 +34,39 @@ _SCORE: Final = re.compile(r"(?=.{1,32}$)(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-
 """A number as JSON writes it, from 0 on."""
 
 
+def tag_parts(options: Options) -> list[str]:
+    """What options add to an entity tag."""
+    return [f"{name}={value}" for name, value in options.items()]
+
+
 @dataclass(frozen=True)
 class ModelView:
     """One model, as the facade has it.
 
-    `ask` looks at one image, `outcome` is what it answers with; `check` raises ValueError for
-    stored bytes that are no result, and `select` is what `options` leave of those that are.
+    `ask` looks at up to 128 images, `outcome` is what it answers with for each; `check` raises
+    ValueError for stored bytes that are no result, and `select` is what `options` leave of those
+    that are.
     """
 
     name: str
     schema: str
     parameters: tuple[str, ...]
     options: Callable[[Mapping[str, str]], Options]
-    ask: Callable[[MeshClient, ImageRef, str, Options], Awaitable[Sequence[Any]]]
+    ask: Callable[[MeshClient, Sequence[ImageRef], str, Options], Awaitable[Sequence[Any]]]
     outcome: Callable[..., Any]
     check: Callable[[bytes], None]
     select: Callable[[bytes, Options], Any]
     json: Callable[[Any], Json]
 
+    def parameter(self, name: str) -> str:
+        """What one of its parameters is called where there are those of other models, too."""
+        return f"{self.name}.{name}"
+
 
 def _classify(
-    mesh: MeshClient, image: ImageRef, version: str, options: Options
+    mesh: MeshClient, images: Sequence[ImageRef], version: str, options: Options
 ) -> Awaitable[Sequence[Any]]:
-    return mesh.classify([image], model_version=version)
+    return mesh.classify(images, model_version=version)
 
 
 def _nsfw(result: NsfwResult) -> Json:
@@ -89,11 +99,11 @@ def _wanted(options: Options) -> DetectionOptions:
 
 
 def _detect(
-    mesh: MeshClient, image: ImageRef, version: str, options: Options
+    mesh: MeshClient, images: Sequence[ImageRef], version: str, options: Options
 ) -> Awaitable[Sequence[Any]]:
     wanted = _wanted(options)
     return mesh.detect(
-        [image],
+        images,
         model_version=version,
         min_score=wanted.min_score,
         labels=sorted(wanted.labels),

@@ -49,12 +49,38 @@ def image(image: Image) -> Json:
 
 def moderation(outcome: moderation_pb2.ModerationOutcome) -> Json:
     """A verdict. `outcome` has one; its size may be unknown when no model answered."""
-    verdict = outcome.verdict
-    errors = sorted(verdict.model_errors.items())
     return {
         "imageId": outcome.digest,
-        "release": verdict.release,
+        "release": outcome.verdict.release,
         "image": size(outcome.image_size) if outcome.image_size.width else None,
+        **verdict(outcome.verdict),
+    }
+
+
+def model_part(model: str, version: str, result: Json) -> Json:
+    """What one model says in an analysis."""
+    return {"model": model_version(model, version), "result": result, "error": None}
+
+
+def failed_model_part(error: VisionmeshError) -> Json:
+    """Why one model says nothing in an analysis."""
+    return {"model": None, "result": None, "error": failure(error)}
+
+
+def verdict_part(given: moderation_pb2.Verdict) -> Json:
+    """The verdict in an analysis."""
+    return {"result": verdict(given), "error": None}
+
+
+def failed_verdict_part(error: VisionmeshError) -> Json:
+    """Why there is no verdict in an analysis."""
+    return {"result": None, "error": failure(error)}
+
+
+def verdict(verdict: moderation_pb2.Verdict) -> Json:
+    """A verdict by itself, with why models are missing."""
+    errors = sorted(verdict.model_errors.items())
+    return {
         **_verdict(verdict),
         "errors": [model_error(name, status.from_status(error)) for name, error in errors],
     }
@@ -97,9 +123,19 @@ def model(model: Model) -> Json:
     }
 
 
+def model_version(name: str, version: str) -> Json:
+    """Which version of a model made a result."""
+    return {"name": name, "version": version}
+
+
 def model_error(name: str, error: VisionmeshError) -> Json:
     """Why a model did not answer, in words that are meant for clients."""
-    return {"model": name, "code": error.code, "detail": error.message}
+    return {"model": name, **failure(error)}
+
+
+def failure(error: VisionmeshError) -> Json:
+    """Why there is no answer, in words that are meant for clients."""
+    return {"code": error.code, "detail": error.message}
 
 
 def policy(policy: moderation_pb2.Policy) -> Json:

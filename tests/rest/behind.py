@@ -104,10 +104,13 @@ class FailingNsfw(NsfwServicer):
 
     While `hanging` is set it does not say what it sees, though it says what it is.
     `described` is set when moderation and the facade both have heard what the model is.
+    With a `replica` every second call that asks for no version is that one's, as Envoy would do.
     """
 
     error: Exception | None = None
     hanging = False
+    replica: NsfwServicer | None = None
+    calls = 0
     described: asyncio.Event
     descriptions = 0
 
@@ -123,6 +126,9 @@ class FailingNsfw(NsfwServicer):
             await asyncio.Event().wait()
         if self.error:
             raise self.error
+        self.calls += not request.model_version
+        if self.replica and not request.model_version and self.calls % 2:
+            return await self.replica.Classify(request, context)
         return await super().Classify(request, context)
 
     async def GetModel(self, request: Any, context: Any) -> nsfw_pb2.GetModelResponse:
@@ -157,8 +163,11 @@ class CountingImages(ImagesServicer):
 class FailingModeration(ModerationServicer):
     """The real servicer; its policies cannot be asked for while `error` is set or `gate` is not.
 
-    With a `release` every verdict says that it was made by that one.
+    With a `release` every verdict says that it was made by that one; while `fails` is set there are
+    none.
     """
+
+    fails: Exception | None = None
 
     def __init__(self, verdicts: Verdicts, audit: AuditLog) -> None:
         super().__init__(verdicts, audit)
@@ -168,6 +177,8 @@ class FailingModeration(ModerationServicer):
         self.gate.set()
 
     async def Moderate(self, request: Any, context: Any) -> Any:
+        if self.fails:
+            raise self.fails
         response = await super().Moderate(request, context)
         if self.release:
             for outcome in response.outcomes:

@@ -86,15 +86,18 @@ class FakeNsfw(nsfw_pb2_grpc.NsfwServiceServicer):
 
 
 class FakeDetection(detection_pb2_grpc.DetectionServiceServicer):
-    """Sees in every image what is in `seen`, and is always there."""
+    """Sees in every image what is in `seen`; while `error` is set it is raised instead."""
 
     def __init__(self) -> None:
         self.version = DETECTION
         self.seen = detection_pb2.DetectionResult()
+        self.error: Exception | None = None
 
     async def Detect(
         self, request: detection_pb2.DetectRequest, context: Any
     ) -> detection_pb2.DetectResponse:
+        if self.error:
+            raise self.error
         response = detection_pb2.DetectResponse()
         for image in request.images:
             outcome = response.outcomes.add(digest=image.digest, model_version=self.version)
