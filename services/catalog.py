@@ -68,13 +68,14 @@ PROCESSES: Final[tuple[Process, ...]] = (
         grpc_service="visionmesh.detection.v1.DetectionService",
         model="detection",
     ),
+    Process("ocr", 40, grpc_service="visionmesh.ocr.v1.OcrService", model="ocr"),
     Process(
         "moderation",
         60,
         grpc_service="visionmesh.moderation.v1.ModerationService",
-        calls=("nsfw", "detection"),
+        calls=("nsfw", "detection", "ocr"),
     ),
-    Process("rest", 70, calls=("images", "nsfw", "detection", "moderation")),
+    Process("rest", 70, calls=("images", "nsfw", "detection", "ocr", "moderation")),
 )
 
 BY_NAME: Final[dict[str, Process]] = {process.name: process for process in PROCESSES}

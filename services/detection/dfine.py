@@ -32,7 +32,7 @@ def prepare(picture: Picture, parameters: DFineParameters) -> Tensors:
     """The model's input for an encoded rendition. Raises CorruptImage."""
     # Decoded whole: of a rendition, hardly one is twice as long as the square on both sides, so
     # that a smaller scale would do. And so the tensor is the one that transformers makes.
-    return {INPUT: preprocess(decode_rgb(picture.rendition), parameters)}
+    return {INPUT: preprocess(decode_rgb(picture.data), parameters)}
 
 
 def preprocess(rgb: NDArray[np.uint8], parameters: DFineParameters) -> NDArray[np.float32]:

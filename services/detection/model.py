@@ -11,7 +11,7 @@ from services.detection import converters, labels
 from services.detection.architectures import Architecture, CenterNet
 from services.detection.types import DetectionResult
 from services.inference.engine import Engine
-from services.inference.picture import Picture
+from services.inference.picture import Picture, Source
 from services.inference.pixels import PIXEL_LIBRARIES
 from services.inference.versioning import model_version
 
@@ -20,6 +20,7 @@ class DetectionModel:
     """A detector on an engine: see models/cards/detection.md."""
 
     name: ClassVar[str] = "detection"
+    reads: ClassVar[Source] = "rendition"
     labels: ClassVar[tuple[str, ...]] = labels.LABELS
 
     def __init__(

@@ -49,7 +49,7 @@ def prepare(picture: Picture, parameters: Parameters) -> Tensors:
     """The model's input for an encoded rendition. Raises CorruptImage."""
     place = frame(picture.width, picture.height, parameters.side)
     min_side = max(MIN_DECODED, min(place.width, place.height))
-    rgb = decode_rgb(picture.rendition, min_side=min_side)
+    rgb = decode_rgb(picture.data, min_side=min_side)
     return {INPUT: preprocess(rgb, place, parameters)}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -70,6 +70,7 @@ class OnnxEngine:
         self._session: onnxruntime.InferenceSession | None = None
         self._inputs: tuple[TensorSpec, ...] = ()
         self._outputs: tuple[TensorSpec, ...] = ()
+        self._metadata: Mapping[str, str] = {}
         self._pool = Workers(workers, "onnx")
         self._description = EngineDescription(
             "onnxruntime", onnxruntime.__version__, PROVIDER, precision
@@ -87,6 +88,10 @@ class OnnxEngine:
     def outputs(self) -> Sequence[TensorSpec]:
         return self._outputs
 
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        return self._metadata
+
     async def load(self) -> None:
         """Open the file and run each warm-up input on every worker.
 
@@ -95,6 +100,7 @@ class OnnxEngine:
         session = await self._pool.run(self._open)
         self._inputs = tuple(map(_spec, session.get_inputs()))
         self._outputs = tuple(map(_spec, session.get_outputs()))
+        self._metadata = session.get_modelmeta().custom_metadata_map
         self._session = session
         for tensors in self._warm_up:
             # All at once: so every thread is started, and the arena holds what all of them need.

@@ -16,11 +16,14 @@ from services.detection import converters as detecting
 from services.detection.types import Options as DetectionOptions
 from services.errors import InvalidArgument
 from services.nsfw import converters as classifying
+from services.ocr import converters as reading
+from services.ocr.types import Options as OcrOptions
 from services.rest import query
-from services.rest.views import Json, box
+from services.rest.views import Json, box, point
 from visionmesh.common.v1.image_pb2 import ImageRef
 from visionmesh.detection.v1.detection_pb2 import DetectionResult, DetectOutcome
 from visionmesh.nsfw.v1.nsfw_pb2 import ClassifyOutcome, NsfwResult
+from visionmesh.ocr.v1.ocr_pb2 import OcrResult, ReadOutcome
 
 Options = Mapping[str, str]
 """A model's own parameters, written in the one way; without what is default."""
@@ -29,6 +32,9 @@ MIN_SCORE: Final = 0.4
 """What an object scores at least when nobody says otherwise (docs/recognition.md: why)."""
 
 MAX_DETECTIONS: Final = 100
+
+MIN_LINE_SCORE: Final = 0.8
+"""What a line of text scores at least when nobody says otherwise, for the same reason."""
 
 _SCORE: Final = re.compile(r"(?=.{1,32}$)(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 """A number as JSON writes it, from 0 on."""
@@ -73,14 +79,21 @@ def _nsfw(result: NsfwResult) -> Json:
     return {"score": result.score}
 
 
+def _min_score(parameters: Mapping[str, str], default: float) -> dict[str, str]:
+    """The parameter `minScore`, unless it is the default. Raises InvalidArgument for no score."""
+    score = parameters.get("minScore")
+    if score is None:
+        return {}
+    if not _SCORE.fullmatch(score) or float(score) > 1:
+        raise InvalidArgument("minScore is a number from 0 to 1", field="minScore", limit="1")
+    if float(score) == default:
+        return {}
+    return {"minScore": repr(float(score)).removesuffix(".0")}
+
+
 def _detection_options(parameters: Mapping[str, str]) -> Options:
     """Raises InvalidArgument for what is no score, no label or no number."""
-    written: dict[str, str] = {}
-    if (score := parameters.get("minScore")) is not None:
-        if not _SCORE.fullmatch(score) or float(score) > 1:
-            raise InvalidArgument("minScore is a number from 0 to 1", field="minScore", limit="1")
-        if float(score) != MIN_SCORE:
-            written["minScore"] = repr(float(score)).removesuffix(".0")
+    written = _min_score(parameters, MIN_SCORE)
     if labels := parameters.get("labels"):
         written["labels"] = ",".join(sorted(set(labels.split(","))))
     most = query.whole_number(parameters, "maxResults", MAX_DETECTIONS)
@@ -124,6 +137,31 @@ def _detection(result: DetectionResult) -> Json:
     }
 
 
+def _line_score(options: Options) -> float:
+    return float(options.get("minScore", MIN_LINE_SCORE))
+
+
+def _read(
+    mesh: MeshClient, images: Sequence[ImageRef], version: str, options: Options
+) -> Awaitable[Sequence[Any]]:
+    return mesh.read(images, model_version=version, min_score=_line_score(options))
+
+
+def _ocr(result: OcrResult) -> Json:
+    return {
+        "text": result.text,
+        "lines": [
+            {
+                "text": line.text,
+                "score": line.score,
+                "box": box(line.box),
+                "corners": [point(corner) for corner in line.corners],
+            }
+            for line in result.lines
+        ],
+    }
+
+
 MODEL_VIEWS: Final[tuple[ModelView, ...]] = (
     ModelView(
         "nsfw",
@@ -146,5 +184,16 @@ MODEL_VIEWS: Final[tuple[ModelView, ...]] = (
         detecting.check_result,
         _select,
         _detection,
+    ),
+    ModelView(
+        "ocr",
+        "ImageOcr",
+        ("minScore",),
+        lambda parameters: _min_score(parameters, MIN_LINE_SCORE),
+        _read,
+        ReadOutcome,
+        reading.check_result,
+        lambda data, options: reading.select(data, OcrOptions(_line_score(options))),
+        _ocr,
     ),
 )

@@ -8,7 +8,7 @@ from typing import Any, Final
 from services.errors import VisionmeshError
 from services.releases.release import Release
 from services.serving import status
-from visionmesh.common.v1.geometry_pb2 import Box
+from visionmesh.common.v1.geometry_pb2 import Box, Point
 from visionmesh.common.v1.image_pb2 import ImageSize
 from visionmesh.common.v1.model_pb2 import Model
 from visionmesh.images.v1.images_pb2 import Image
@@ -187,6 +187,11 @@ def size(size: ImageSize) -> Json:
 def box(box: Box) -> Json:
     """A rectangle in pixels of the upright original."""
     return {"x": box.x, "y": box.y, "width": box.width, "height": box.height}
+
+
+def point(point: Point) -> Json:
+    """A place in pixels of the upright original."""
+    return {"x": point.x, "y": point.y}
 
 
 def _reason(reason: moderation_pb2.Reason) -> Json:

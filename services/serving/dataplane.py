@@ -1,9 +1,9 @@
 """The way from image references to results that every model service shares.
 
 For each reference: are inline bytes the ones that the digest names? does the tenant have the
-image? is its result known, or on its way? else its rendition goes to the model, once for everybody
-who asks, and the result is kept. One outcome for each reference, in the same order, before the
-deadline.
+image? is its result known, or on its way? else what the model reads of it goes to the model, once
+for everybody who asks, and the result is kept. One outcome for each reference, in the same order,
+before the deadline.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from services import errors
 from services.errors import ImageNotFound
-from services.inference.picture import Picture
+from services.inference.picture import Picture, Source
+from services.media.decode import inspect
 from services.media.record import ImageRecord
 from services.media.store import ImageStore, RenditionChanged
 from services.results.envelope import Value
@@ -41,6 +42,11 @@ class Model(Protocol[R]):
 
     @property
     def version(self) -> str: ...
+
+    @property
+    def reads(self) -> Source:
+        """What it wants to see of an image."""
+        ...
 
     async def predict(self, picture: Picture) -> R:
         """Look at a picture; never on the event loop.
@@ -193,16 +199,23 @@ class DataPlane(Generic[R]):
     async def _make(self, record: ImageRecord) -> Value:
         """Ask the model, for everybody who waits. Raises ImageNotFound when the image is gone."""
         with deadline.lifted():
-            rendition = await self._images.rendition_for_thread(record)
-            try:
-                value = await self._predict(Picture(rendition, record.width, record.height))
-            except RenditionChanged:
-                rendition = await self._images.rendition(record)
-                value = await self._predict(Picture(rendition, record.width, record.height))
+            if self._model.reads == "original":
+                data = await self._images.original(record)
+                value = await self._predict(Picture(data, record.width, record.height))
+            else:
+                value = await self._predict_rendition(record)
         # Looked at last, right before the result is kept: nothing of a deleted image may be.
         if not await self._images.exists(record.digest):
             raise errors.ImageNotFound(f"there is no image {record.digest}", field="digest")
         return value
+
+    async def _predict_rendition(self, record: ImageRecord) -> Value:
+        source = await self._images.rendition_for_thread(record)
+        try:
+            return await self._predict(Picture(source, record.width, record.height))
+        except RenditionChanged:
+            data = await self._images.rendition(record)
+            return await self._predict(Picture(data, record.width, record.height))
 
     async def _visit(self, look: _Look) -> tuple[int, int, Value]:
         """Look at bytes that the tenant does not keep (docs/decisions/inline-bytes.md).
@@ -218,8 +231,11 @@ class DataPlane(Generic[R]):
 
     async def _look_inline(self, data: bytes) -> tuple[int, int, Value]:
         with deadline.lifted():
-            info, rendition = await self._images.render(data)
-            value = await self._predict(Picture(rendition, info.width, info.height))
+            if self._model.reads == "original":
+                info = await asyncio.to_thread(inspect, data)
+            else:
+                info, data = await self._images.render(data)
+            value = await self._predict(Picture(data, info.width, info.height))
         return info.width, info.height, value
 
     async def _predict(self, picture: Picture) -> Value:

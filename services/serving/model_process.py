@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from pydantic import ValidationError
@@ -64,24 +64,46 @@ async def serve_model(
     make_register: Callable[[DataPlane[R], model_pb2.Model], Register],
     file: str = "",
 ) -> None:
-    """Serve the model that the catalog calls `name`, until SIGTERM.
+    """Serve the model of one file that the catalog calls `name`, until SIGTERM.
 
     `file` is what the registry calls its weights, where that is something else. `make_model` gets
-    the loaded engine and the SHA-256 of its weights, `make_register` what answers calls and what is
-    said of the model. Raises ModelFileError, ModelUnavailable.
+    the loaded engine and the SHA-256 of its weights. For the rest, and for what is raised, see
+    `serve_files`.
+    """
+    file = file or name
+    await serve_files(
+        name,
+        settings,
+        warm_up={file: warm_up},
+        make_model=lambda engines, weights: make_model(engines[file], weights[file]),
+        make_register=make_register,
+    )
+
+
+async def serve_files(
+    name: str,
+    settings: ModelSettings,
+    *,
+    warm_up: Mapping[str, Sequence[Tensors]],
+    make_model: Callable[[Mapping[str, Engine], Mapping[str, str]], ServedModel[R]],
+    make_register: Callable[[DataPlane[R], model_pb2.Model], Register],
+) -> None:
+    """Serve the model that the catalog calls `name`, until SIGTERM.
+
+    `warm_up` has the inputs that each of its weight files is warmed up with, by the names of the
+    registry; what describes it is the file that is called as the model, or else the first.
+    `make_model` gets the loaded engines and the SHA-256 of their weights by the same names,
+    `make_register` what answers calls and what is said of the model. Raises ModelFileError,
+    ModelUnavailable.
     """
     configure_logging(name, settings)
-    entry = registry.find(file or name)
-    engine = OnnxEngine(
-        registry.path(entry.name),
-        precision=entry.precision,
-        workers=settings.inference_workers,
-        threads=settings.inference_threads,
-        warm_up=warm_up,
-    )
+    entries = {file: registry.find(file) for file in warm_up}
+    described = entries.get(name) or next(iter(entries.values()))
+    engines = {file: _engine(entry, settings, warm_up[file]) for file, entry in entries.items()}
     try:
-        await engine.load()
-        model = make_model(engine, entry.sha256)
+        for engine in engines.values():
+            await engine.load()
+        model = make_model(engines, {file: entry.sha256 for file, entry in entries.items()})
         objects = Objects.open(settings.object_store)
         diagnostics = Diagnostics()
         results = Results.over(
@@ -96,8 +118,8 @@ async def serve_model(
             name=model.name,
             version=model.version,
             labels=model.labels,
-            description=entry.description,
-            license=entry.license,
+            description=described.description,
+            license=described.license,
         )
         try:
             await results.start()
@@ -111,7 +133,20 @@ async def serve_model(
             await plane.close()
             await results.close()
     finally:
-        await engine.close()
+        for engine in engines.values():
+            await engine.close()
+
+
+def _engine(
+    entry: registry.ModelFile, settings: ModelSettings, warm_up: Sequence[Tensors]
+) -> OnnxEngine:
+    return OnnxEngine(
+        registry.path(entry.name),
+        precision=entry.precision,
+        workers=settings.inference_workers,
+        threads=settings.inference_threads,
+        warm_up=warm_up,
+    )
 
 
 def run_process(name: str, main: Coroutine[Any, Any, None]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from string import ascii_lowercase
 from typing import Any, ClassVar, Protocol
 
 import grpc
@@ -26,6 +27,11 @@ from services.media.store import ImageStore
 from services.nsfw.model import NsfwModel
 from services.nsfw.processing import INPUT, OUTPUT
 from services.nsfw.servicer import NsfwServicer
+from services.ocr import boxes, decoding
+from services.ocr import processing as looking
+from services.ocr.model import CLASSIFIER, DETECTOR, RECOGNIZER, OcrModel
+from services.ocr.reading import FLIPPED
+from services.ocr.servicer import OcrServicer
 from services.results.results import Results
 from services.serving.dataplane import DataPlane
 from services.serving.diagnostics import Diagnostics
@@ -43,6 +49,8 @@ from visionmesh.detection.v1.detection_pb2_grpc import (
 )
 from visionmesh.nsfw.v1 import nsfw_pb2
 from visionmesh.nsfw.v1.nsfw_pb2_grpc import NsfwServiceStub, add_NsfwServiceServicer_to_server
+from visionmesh.ocr.v1 import ocr_pb2
+from visionmesh.ocr.v1.ocr_pb2_grpc import OcrServiceStub, add_OcrServiceServicer_to_server
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -75,7 +83,7 @@ class ModelService(Protocol):
         """Whether these inputs are those of a black image."""
         ...
 
-    def register(
+    async def register(
         self,
         engine: FakeEngine,
         images: ImageStore,
@@ -135,7 +143,7 @@ class Nsfw:
     def is_dark(self, inputs: Tensors) -> bool:
         return bool(inputs[INPUT].mean() < -100)
 
-    def register(
+    async def register(
         self,
         engine: FakeEngine,
         images: ImageStore,
@@ -186,7 +194,7 @@ class Detection:
     def is_dark(self, inputs: Tensors) -> bool:
         return bool(inputs[detecting.INPUT].max() < 10)
 
-    def register(
+    async def register(
         self,
         engine: FakeEngine,
         images: ImageStore,
@@ -233,4 +241,85 @@ class DetectionByDFine(Detection):
         return bool(inputs[dfine.INPUT].max() < 0.04)
 
 
-SERVICES: tuple[type[ModelService], ...] = (Nsfw, Detection, DetectionByDFine)
+class Ocr:
+    """The OCR service; the suite's engine is its detector, beside which two others read."""
+
+    process: ClassVar[catalog.Process] = catalog.BY_NAME["ocr"]
+    inputs: ClassVar[Sequence[TensorSpec]] = (
+        TensorSpec(looking.INPUT, np.dtype(np.float32), (None, 3, None, None)),
+    )
+    outputs: ClassVar[Sequence[TensorSpec]] = (
+        TensorSpec(boxes.OUTPUT, np.dtype(np.float32), (None, 1, None, None)),
+    )
+    impossible: ClassVar[bytes] = ocr_pb2.OcrResult(text="of no line").SerializeToString()
+
+    def answer(self, inputs: Tensors) -> Tensors:
+        image = inputs[looking.INPUT]
+        heat = np.zeros((1, 1, *image.shape[2:]), np.float32)
+        heat[..., 24:-24, 24:-24] = 0.6 + image.mean() / 4
+        return {boxes.OUTPUT: heat}
+
+    def is_dark(self, inputs: Tensors) -> bool:
+        return bool(inputs[looking.INPUT].max() < -0.9)
+
+    async def register(
+        self,
+        engine: FakeEngine,
+        images: ImageStore,
+        results: Results,
+        diagnostics: Diagnostics,
+    ) -> Register:
+        engines = {DETECTOR: engine, CLASSIFIER: _upright(), RECOGNIZER: _brightness()}
+        for other in (engines[CLASSIFIER], engines[RECOGNIZER]):
+            await other.load()
+        model = OcrModel(engines, dict.fromkeys(engines, "0" * 64), concurrency=8)
+        plane = DataPlane(model, images, results, diagnostics)
+        return partial(add_OcrServiceServicer_to_server, OcrServicer(plane, about_of(model)))
+
+    async def ask(
+        self,
+        channel: grpc.aio.Channel,
+        refs: Sequence[ImageRef],
+        timeout_s: float,
+        metadata: Metadata,
+        version: str,
+    ) -> list[Answer]:
+        request = ocr_pb2.ReadRequest(images=refs, model_version=version)
+        response = await OcrServiceStub(channel).Read(request, timeout=timeout_s, metadata=metadata)
+        return [answer_of(outcome) for outcome in response.outcomes]
+
+    async def describe(self, channel: grpc.aio.Channel, metadata: Metadata) -> Model:
+        request = ocr_pb2.GetModelRequest()
+        return (await OcrServiceStub(channel).GetModel(request, metadata=metadata)).model
+
+
+def _upright() -> FakeEngine:
+    """A classifier to which no line is upside down."""
+    inputs = (TensorSpec(looking.INPUT, np.dtype(np.float32), (None, 3, 48, 192)),)
+    return FakeEngine(
+        inputs,
+        (),
+        lambda tensors: {FLIPPED: np.tile(np.array([[1, 0]], np.float32), (len(tensors["x"]), 1))},
+    )
+
+
+def _brightness() -> FakeEngine:
+    """A recognizer that says how bright a line is: another letter and another score for each."""
+
+    def answer(tensors: Tensors) -> Tensors:
+        lines = tensors[looking.INPUT]
+        said = np.zeros((len(lines), lines.shape[3] // 8, 28), np.float32)
+        for place, line in enumerate(lines):
+            bright = (float(line.mean()) + 1) / 2
+            said[place, :, decoding.BLANK] = 1
+            said[place, 0] = 0
+            said[place, 0, 1 + round(25 * bright)] = 0.5 + bright / 3
+        return {decoding.OUTPUT: said}
+
+    inputs = (TensorSpec(looking.INPUT, np.dtype(np.float32), (None, 3, 48, None)),)
+    return FakeEngine(
+        inputs, (), answer, metadata={decoding.CHARACTERS: "\n".join(ascii_lowercase)}
+    )
+
+
+SERVICES: tuple[type[ModelService], ...] = (Nsfw, Detection, DetectionByDFine, Ocr)

@@ -11,22 +11,28 @@ from services.detection.labels import LABELS
 from services.detection.servicer import DetectionServicer
 from services.detection.types import Detection, DetectionResult
 from services.images.servicer import ImagesServicer
-from services.inference.picture import Picture
+from services.inference.picture import Picture, Source
 from services.media.store import ImageStore
 from services.moderation.servicer import ModerationServicer
 from services.moderation.verdicts import Verdicts
 from services.nsfw.servicer import NsfwServicer
 from services.nsfw.types import NsfwResult
+from services.ocr import converters as reading
+from services.ocr.scripts import SCRIPTS
+from services.ocr.servicer import OcrServicer
+from services.ocr.types import Line, OcrResult
 from services.serving.dataplane import DataPlane
 from visionmesh.common.v1.model_pb2 import Model
 from visionmesh.detection.v1 import detection_pb2
 from visionmesh.nsfw.v1 import nsfw_pb2
+from visionmesh.ocr.v1 import ocr_pb2
 
 
 class FakeModel:
     """Gives every image one score once `gate` is set, and counts how often it looked."""
 
     name = "nsfw"
+    reads: Source = "rendition"
     labels = ("sfw", "nsfw")
 
     def __init__(self) -> None:
@@ -64,6 +70,7 @@ class FakeDetector:
     """Sees a cat and a dog in every image."""
 
     name = "detection"
+    reads: Source = "rendition"
     labels = LABELS
 
     def __init__(self) -> None:
@@ -86,6 +93,42 @@ class FakeDetector:
 
     def check(self, encoded: bytes) -> None:
         detecting.check_result(encoded)
+
+
+class FakeReader:
+    """Reads two lines in every image."""
+
+    name = "ocr"
+    reads: Source = "original"
+    labels = SCRIPTS
+
+    def __init__(self) -> None:
+        self.version = "0c0c0c0c0c0c0c0c"
+        self.predictions = 0
+
+    async def predict(self, picture: Picture) -> OcrResult:
+        self.predictions += 1
+        right, below = picture.width, picture.height
+        upper = ((0, 0), (right, 0), (right, below // 2), (0, below // 2))
+        lower = ((0, below // 2), (right, below // 2), (right, below), (0, below))
+        return OcrResult((Line("NO PARKING", 0.9, upper), Line("at any time", 0.6, lower)))
+
+    def encode(self, result: OcrResult) -> bytes:
+        return reading.encode_result(result)
+
+    def check(self, encoded: bytes) -> None:
+        reading.check_result(encoded)
+
+
+class FailingOcr(OcrServicer):
+    """The real servicer, until `error` is set: then it reads nothing any more."""
+
+    error: Exception | None = None
+
+    async def Read(self, request: Any, context: Any) -> ocr_pb2.ReadResponse:
+        if self.error:
+            raise self.error
+        return await super().Read(request, context)
 
 
 class FailingDetection(DetectionServicer):

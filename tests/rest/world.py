@@ -44,8 +44,10 @@ from tests.rest.behind import (
     FailingDetection,
     FailingModeration,
     FailingNsfw,
+    FailingOcr,
     FakeDetector,
     FakeModel,
+    FakeReader,
 )
 from tests.rest.contract import Contract, Response
 from tests.support.mesh import registering
@@ -55,6 +57,7 @@ from visionmesh.images.v1.images_pb2_grpc import add_ImageServiceServicer_to_ser
 from visionmesh.moderation.v1 import moderation_pb2
 from visionmesh.moderation.v1.moderation_pb2_grpc import add_ModerationServiceServicer_to_server
 from visionmesh.nsfw.v1.nsfw_pb2_grpc import add_NsfwServiceServicer_to_server
+from visionmesh.ocr.v1.ocr_pb2_grpc import add_OcrServiceServicer_to_server
 
 CONTRACT = Contract()
 
@@ -107,6 +110,8 @@ class World:
     nsfw: FailingNsfw
     detector: FakeDetector
     detection: FailingDetection
+    reader: FakeReader
+    ocr: FailingOcr
     images: CountingImages
     moderation: FailingModeration
     objects: Objects
@@ -226,10 +231,15 @@ async def world(
         detecting = DataPlane(detector, store, results)
         stack.push_async_callback(detecting.close)
         detection = FailingDetection(detecting, _about(detector))
+        reader = FakeReader()
+        reading = DataPlane(reader, store, results)
+        stack.push_async_callback(reading.close)
+        ocr = FailingOcr(reading, _about(reader))
         below = (
             partial(add_ImageServiceServicer_to_server, images),
             partial(add_NsfwServiceServicer_to_server, nsfw),
             partial(add_DetectionServiceServicer_to_server, detection),
+            partial(add_OcrServiceServicer_to_server, ocr),
         )
         # Moderation asks models by a client of its own; a mesh in small needs two servers for it.
         inner = await stack.enter_async_context(serving(registering(*below)))
@@ -251,6 +261,8 @@ async def world(
                 nsfw,
                 detector,
                 detection,
+                reader,
+                ocr,
                 images,
                 moderation,
                 objects,
@@ -297,7 +309,7 @@ def _client(port: int, token: str) -> MeshClient:
     return MeshClient(f"127.0.0.1:{port}", token=token)
 
 
-def _about(model: FakeModel | FakeDetector) -> Model:
+def _about(model: FakeModel | FakeDetector | FakeReader) -> Model:
     return describe(
         name=model.name,
         version=model.version,

@@ -1,0 +1,168 @@
+"""The model: picture in, result out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.inference.engine import Engine, Tensors
+from services.inference.picture import Picture, Source
+from services.inference.pixels import PIXEL_LIBRARIES, PIXEL_SOURCES
+from services.inference.versioning import model_version
+from services.media.store import BIG_PIXELS
+from services.ocr import (
+    boxes,
+    converters,
+    crops,
+    decoding,
+    processing,
+    reading,
+    reading_order,
+    scripts,
+)
+from services.ocr.boxes import Quads
+from services.ocr.processing import Page
+from services.ocr.reading import Reader, Reading
+from services.ocr.types import Corners, Line, OcrResult, Parameters
+
+DETECTOR: Final = "ocr-detector"
+CLASSIFIER: Final = "ocr-direction"
+RECOGNIZER: Final = "ocr"
+"""The model's files, as the registry calls them."""
+
+SOURCES: Final[tuple[ModuleType, ...]] = (
+    boxes,
+    crops,
+    decoding,
+    processing,
+    reading,
+    reading_order,
+    *PIXEL_SOURCES,
+)
+"""The modules that decide between an image's bytes and what is read in it."""
+
+LIBRARIES: Final = (*PIXEL_LIBRARIES, "opencv-python-headless")
+
+SCORE_DIGITS: Final = 4
+"""Of a score that is kept: the rest differs from machine to machine."""
+
+
+def warm_up(parameters: Parameters) -> dict[str, tuple[Tensors, ...]]:
+    """Inputs of the shapes that each engine will see: of the detector, one of many."""
+    square = parameters.min_side + -parameters.min_side % processing.STRIDE
+    return {
+        DETECTOR: (_zeros(1, square, square),),
+        CLASSIFIER: (_zeros(1, crops.HEIGHT, crops.CLASSIFIED_WIDTH),),
+        RECOGNIZER: tuple(_zeros(1, crops.HEIGHT, width) for width in parameters.widths),
+    }
+
+
+class OcrModel:
+    """PP-OCRv6 on three engines: see models/cards/ocr.md."""
+
+    name: ClassVar[str] = "ocr"
+    reads: ClassVar[Source] = "original"
+    labels: ClassVar[tuple[str, ...]] = scripts.SCRIPTS
+
+    def __init__(
+        self,
+        engines: Mapping[str, Engine],
+        weights: Mapping[str, str],
+        parameters: Parameters = Parameters(),  # noqa: B008 -- frozen
+        concurrency: int = 1,
+    ) -> None:
+        """Engines, and SHA-256 of the files that they run, by the names of the registry.
+
+        `concurrency` pictures are read at once: so many lie decoded in memory.
+        """
+        self._detector = engines[DETECTOR]
+        self._reader = Reader(engines[CLASSIFIER], engines[RECOGNIZER], parameters)
+        self._parameters = parameters
+        self._slots = asyncio.Semaphore(concurrency)
+        self._big = asyncio.Semaphore(1)
+        self._version = model_version(
+            weights=weights,
+            parameters=dataclasses.asdict(parameters),
+            sources=SOURCES,
+            libraries=LIBRARIES,
+            engine={file: engine.description for file, engine in engines.items()},
+        )
+
+    @property
+    def version(self) -> str:
+        return self._version
+
+    async def predict(self, picture: Picture) -> OcrResult:
+        """Read the lines of a picture. Raises CorruptImage, EngineError, ModelUnavailable."""
+        if min(picture.width, picture.height) < self._parameters.min_readable:
+            return OcrResult(())
+        async with self._slots:
+            page, quads = await self._detect(picture)
+            readings = await self._reader.read(page.rgb, quads * np.float32(page.read))
+        return await asyncio.to_thread(self._arranged, quads, readings, picture)
+
+    def encode(self, result: OcrResult) -> bytes:
+        return converters.encode_result(result)
+
+    def check(self, encoded: bytes) -> None:
+        converters.check_result(encoded)
+
+    async def _detect(self, picture: Picture) -> tuple[Page, Quads]:
+        """The decoded picture, and boxes in pixels of the original."""
+        parameters = self._parameters
+        opened: list[Page] = []
+
+        def prepare() -> Tensors:
+            opened.append(processing.open_page(picture, parameters))
+            return processing.detector_input(opened[0], picture.width, picture.height)
+
+        # Where no JPEG decoder scales, a big picture takes a gigabyte for a moment.
+        big = picture.width * picture.height > BIG_PIXELS
+        async with self._big if big else contextlib.nullcontext():
+            # Decoding travels to the engine's thread: one hop, and never more than it has workers.
+            outputs = await self._detector.infer(prepare)
+        (page,) = opened
+
+        def find() -> Quads:
+            quads = boxes.find_boxes(outputs[boxes.OUTPUT][0, 0], parameters)
+            quads = (quads - page.margin) / np.float32(page.seen)
+            return quads[: crops.affordable(quads, parameters)]
+
+        return page, await asyncio.to_thread(find)
+
+    def _arranged(self, quads: Quads, readings: Sequence[Reading], picture: Picture) -> OcrResult:
+        """What was read, without what is nothing, in reading order."""
+        lines = []
+        turns: Counter[int] = Counter()
+        for quad, said in zip(quads, readings, strict=True):
+            score, text = round(said.score, SCORE_DIGITS), said.text.strip()
+            corners = _corners(crops.turned(quad, said.turn), picture.width, picture.height)
+            if text and score >= self._parameters.min_score and _has_area(corners):
+                lines.append(Line(text, score, corners))
+                turns[said.turn % 4] += len(text)
+        turn = max(turns, key=lambda one: turns[one], default=0)
+        order = reading_order.reading_order([line.corners for line in lines], turn)
+        return OcrResult(tuple(lines[place] for place in order))
+
+
+def _zeros(count: int, height: int, width: int) -> Tensors:
+    return {processing.INPUT: np.zeros((count, 3, height, width), np.float32)}
+
+
+def _corners(quad: NDArray[np.float32], width: int, height: int) -> Corners:
+    """In whole pixels, inside of the image or on its border."""
+    inside = np.clip(np.rint(quad), 0, [width, height]).astype(int)
+    first, second, third, fourth = ((int(x), int(y)) for x, y in inside)
+    return first, second, third, fourth
+
+
+def _has_area(corners: Corners) -> bool:
+    return all(len(set(values)) > 1 for values in zip(*corners, strict=True))
