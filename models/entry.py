@@ -68,6 +68,8 @@ class ModelFile(_Strict):
     wheel: Wheel | None = None
     tarball: Tarball | None = None
     conversion: Conversion | None = None
+    preparation: Literal["logos"] | None = None
+    """What is made of the file once, as that takes long: see models/preparation.py."""
 
     @model_validator(mode="after")
     def _one_package(self) -> ModelFile:

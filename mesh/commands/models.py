@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -46,6 +47,7 @@ def verify() -> None:
 
     Needs no network.
     """
+    from models import preparation
     from models.registry import load_registry
     from models.registry import verify as verified
 
@@ -54,6 +56,10 @@ def verify() -> None:
         found = verified(entry)
         wrong += not found.ok
         typer.echo(f"{entry.name}: {found.path} {found.problem or 'is the registered file'}")
+        if entry.preparation:
+            problem = preparation.problem(entry)
+            wrong += bool(problem)
+            typer.echo(f"{entry.name}: {preparation.path(entry)} {problem or 'is whole'}")
     if wrong:
         raise typer.Exit(FAILED)
 
@@ -80,14 +86,20 @@ def card(name: Annotated[str, typer.Argument(help="A weight file's name.")]) -> 
 @app.command()
 @reported
 def fetch() -> None:
-    """Bring every weight file that is not there yet, and verify it.
+    """Bring every weight file that is not there yet, verify it, and prepare what needs it.
 
     What is there and right is left alone and costs no network.
     """
+    from models import preparation
     from models.registry import fetch as fetched
     from models.registry import load_registry
 
-    fetched(load_registry(), lambda entry, word: typer.echo(f"{entry.name}: {WORDS[word]}"))
+    entries = load_registry()
+    fetched(entries, lambda entry, word: typer.echo(f"{entry.name}: {WORDS[word]}"))
+    for entry in entries:
+        begins = partial(typer.echo, f"{entry.name}: preparing, which takes a minute")
+        if preparation.prepare(entry, begins):
+            typer.echo(f"{entry.name}: prepared")
 
 
 def _size(entry: ModelFile) -> str:

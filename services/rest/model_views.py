@@ -15,11 +15,14 @@ from services.client.mesh import MeshClient
 from services.detection import converters as detecting
 from services.detection.types import Options as DetectionOptions
 from services.errors import InvalidArgument
+from services.logo import converters as recognizing
+from services.logo.types import Options as LogoOptions
 from services.nsfw import converters as classifying
 from services.rest import query
 from services.rest.views import Json, box
 from visionmesh.common.v1.image_pb2 import ImageRef
 from visionmesh.detection.v1.detection_pb2 import DetectionResult, DetectOutcome
+from visionmesh.logo.v1.logo_pb2 import LogoResult, RecognizeOutcome
 from visionmesh.nsfw.v1.nsfw_pb2 import ClassifyOutcome, NsfwResult
 
 Options = Mapping[str, str]
@@ -64,15 +67,25 @@ def _nsfw(result: NsfwResult) -> Json:
 
 
 def _detection_options(parameters: Mapping[str, str]) -> Options:
-    """Raises InvalidArgument for what is no score, no label or no number."""
+    """Raises InvalidArgument for what is no score or no number."""
+    return _found_options(parameters, "labels")
+
+
+def _logo_options(parameters: Mapping[str, str]) -> Options:
+    """Raises InvalidArgument for what is no score or no number."""
+    return _found_options(parameters, "brands")
+
+
+def _found_options(parameters: Mapping[str, str], names: str) -> Options:
+    """Options of a model that finds things; `names` is the parameter that says which."""
     written: dict[str, str] = {}
     if (score := parameters.get("minScore")) is not None:
         if not _SCORE.fullmatch(score) or float(score) > 1:
             raise InvalidArgument("minScore is a number from 0 to 1", field="minScore", limit="1")
         if float(score) != MIN_SCORE:
             written["minScore"] = repr(float(score)).removesuffix(".0")
-    if labels := parameters.get("labels"):
-        written["labels"] = ",".join(sorted(set(labels.split(","))))
+    if wanted := parameters.get(names):
+        written[names] = ",".join(sorted(set(wanted.split(","))))
     most = query.whole_number(parameters, "maxResults", MAX_DETECTIONS)
     if 0 < most < MAX_DETECTIONS:
         written["maxResults"] = str(most)
@@ -114,6 +127,46 @@ def _detection(result: DetectionResult) -> Json:
     }
 
 
+def _wanted_logos(options: Options) -> LogoOptions:
+    brands = options.get("brands", "")
+    return LogoOptions(
+        min_score=float(options.get("minScore", MIN_SCORE)),
+        brands=frozenset(brands.split(",") if brands else ()),
+        max_results=int(options.get("maxResults", 0)),
+    )
+
+
+def _recognize(
+    mesh: MeshClient, image: ImageRef, version: str, options: Options
+) -> Awaitable[Sequence[Any]]:
+    wanted = _wanted_logos(options)
+    return mesh.recognize(
+        [image],
+        model_version=version,
+        min_score=wanted.min_score,
+        brands=sorted(wanted.brands),
+        max_results=wanted.max_results,
+    )
+
+
+def _select_logos(data: bytes, options: Options) -> LogoResult:
+    return recognizing.select(data, _wanted_logos(options))
+
+
+def _logo(result: LogoResult) -> Json:
+    return {
+        "logos": [
+            {
+                "brand": logo.brand,
+                "score": logo.score,
+                "box": box(logo.box),
+                "corners": [{"x": corner.x, "y": corner.y} for corner in logo.corners],
+            }
+            for logo in result.logos
+        ]
+    }
+
+
 MODEL_VIEWS: Final[tuple[ModelView, ...]] = (
     ModelView(
         "nsfw",
@@ -136,5 +189,16 @@ MODEL_VIEWS: Final[tuple[ModelView, ...]] = (
         detecting.check_result,
         _select,
         _detection,
+    ),
+    ModelView(
+        "logo",
+        "ImageLogo",
+        ("minScore", "brands", "maxResults"),
+        _logo_options,
+        _recognize,
+        RecognizeOutcome,
+        recognizing.check_result,
+        _select_logos,
+        _logo,
     ),
 )

@@ -17,7 +17,7 @@ from services.media.formats import MEDIA_TYPES
 from services.media.objects import Objects
 from services.media.store import ImageStore
 from services.results.results import Results
-from services.serving.dataplane import DataPlane, Model
+from services.serving.dataplane import DataPlane, Derivation, Model
 from services.serving.diagnostics import Diagnostics
 from services.serving.logs import configure_logging
 from services.serving.model_settings import ModelSettings
@@ -59,18 +59,22 @@ async def serve_model(
     name: str,
     settings: ModelSettings,
     *,
-    warm_up: Sequence[Tensors],
+    warm_up: Sequence[Tensors] = (),
+    engine: Engine | None = None,
+    derivation: Derivation | None = None,
     make_model: Callable[[Engine, str], ServedModel[R]],
     make_register: Callable[[DataPlane[R], model_pb2.Model], Register],
 ) -> None:
     """Serve the model that the catalog and the registry call `name`, until SIGTERM.
 
-    `make_model` gets the loaded engine and the SHA-256 of its weights, `make_register` what answers
-    calls and what is said of the model. Raises ModelFileError, ModelUnavailable.
+    Without an `engine` of its own it runs its registered weights on ONNX Runtime, and `warm_up`
+    first. `make_model` gets the loaded engine and the SHA-256 of its file, `make_register` what
+    answers calls and what is said of the model. With a `derivation` answers are derived from what
+    the model makes. Raises ModelFileError, ModelUnavailable.
     """
     configure_logging(name, settings)
     entry = registry.find(name)
-    engine = OnnxEngine(
+    engine = engine or OnnxEngine(
         registry.path(entry.name),
         precision=entry.precision,
         workers=settings.inference_workers,
@@ -89,10 +93,10 @@ async def serve_model(
             memory_bytes=settings.results_memory_bytes,
             diagnostics=diagnostics,
         )
-        plane = DataPlane(model, ImageStore(objects), results, diagnostics)
+        plane = DataPlane(model, ImageStore(objects), results, diagnostics, derivation)
         about = describe(
             name=model.name,
-            version=model.version,
+            version=derivation.version if derivation else model.version,
             labels=model.labels,
             description=entry.description,
             license=entry.license,

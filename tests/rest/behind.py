@@ -12,6 +12,7 @@ from services.detection.servicer import DetectionServicer
 from services.detection.types import Detection, DetectionResult
 from services.images.servicer import ImagesServicer
 from services.inference.picture import Picture
+from services.logo.servicer import LogoServicer
 from services.media.store import ImageStore
 from services.moderation.servicer import ModerationServicer
 from services.moderation.verdicts import Verdicts
@@ -20,6 +21,7 @@ from services.nsfw.types import NsfwResult
 from services.serving.dataplane import DataPlane
 from visionmesh.common.v1.model_pb2 import Model
 from visionmesh.detection.v1 import detection_pb2
+from visionmesh.logo.v1 import logo_pb2
 from visionmesh.nsfw.v1 import nsfw_pb2
 
 
@@ -86,6 +88,17 @@ class FakeDetector:
 
     def check(self, encoded: bytes) -> None:
         detecting.check_result(encoded)
+
+
+class FailingLogo(LogoServicer):
+    """The real servicer, until `error` is set: then it recognizes nothing any more."""
+
+    error: Exception | None = None
+
+    async def Recognize(self, request: Any, context: Any) -> logo_pb2.RecognizeResponse:
+        if self.error:
+            raise self.error
+        return await super().Recognize(request, context)
 
 
 class FailingDetection(DetectionServicer):

@@ -41,6 +41,7 @@ SCHEMAS: Final = {
     "headImage": "Image",
     "getImageNsfw": "ImageNsfw",
     "getImageDetection": "ImageDetection",
+    "getImageLogo": "ImageLogo",
     "getImageModeration": "ImageModeration",
     "createModeration": "ImageModeration",
     "getModel": "Model",
@@ -49,6 +50,8 @@ SCHEMAS: Final = {
     "getCurrentRelease": "Release",
     "getRelease": "Release",
     "listAuditEntries": "AuditPage",
+    "listBrands": "BrandPage",
+    "registerBrand": "Brand",
 }
 CONTRACT: Final = document.load()
 

@@ -85,14 +85,14 @@ class ResultHandlers:
         except _SAID:
             raise
         except VisionmeshError:
-            last = self._releases.last(self._view.name)
+            last = await self._releases.last_version(self._view.name)
             if stored := await self._recall(digest, last, options):
                 return stored
             raise
 
     async def _pinned(self, digest: str, release: Release, options: Options) -> Any:
         """What the model of a release says, or once said. Raises ResultNotFound."""
-        version = release.models.get(self._view.name, "")
+        version = release.version(self._view.name)
         if not version:
             await self._stored.image(digest)
             raise _not_served()
@@ -103,7 +103,7 @@ class ResultHandlers:
         except VisionmeshError:
             if stored := await self._recall(digest, version, options):
                 return stored
-            if version != self._releases.last(self._view.name):
+            if version != await self._releases.last_version(self._view.name):
                 raise _not_served() from None
             raise
         if outcome.model_version != version:
