@@ -112,6 +112,8 @@ class ModelFile(_Strict):
     tarball: Tarball | None = None
     hub: HubFile | None = None
     conversion: Conversion | None = None
+    preparation: Literal["logos"] | None = None
+    """What is made of the file once, as that takes long: see models/preparation.py."""
 
     @model_validator(mode="after")
     def _one_source(self) -> ModelFile:

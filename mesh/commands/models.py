@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -51,6 +52,7 @@ def verify() -> None:
 
     An optional file may be missing. Needs no network.
     """
+    from models import preparation
     from models.registry import load_registry
     from models.registry import verify as verified
 
@@ -63,6 +65,10 @@ def verify() -> None:
         else:
             wrong += not found.ok
         typer.echo(f"{entry.name}: {found.path} {problem or 'is the registered file'}")
+        if entry.preparation:
+            problem = preparation.problem(entry)
+            wrong += bool(problem)
+            typer.echo(f"{entry.name}: {preparation.path(entry)} {problem or 'is whole'}")
     if wrong:
         raise typer.Exit(FAILED)
 
@@ -94,10 +100,13 @@ def fetch(
         typer.Argument(help="What to bring. Without names: all that is not optional."),
     ] = None,
 ) -> None:
-    """Bring every weight file that is not there yet, and verify it; optional ones by their name.
+    """Bring every weight file that is not there yet, verify it, and prepare what needs it.
+
+    Optional ones by their name.
 
     What is there and right is left alone and costs no network.
     """
+    from models import preparation
     from models.registry import fetch as fetched
     from models.registry import find, load_registry
 
@@ -106,6 +115,10 @@ def fetch(
     else:
         entries = [entry for entry in load_registry() if not entry.optional]
     fetched(entries, lambda entry, word: typer.echo(f"{entry.name}: {WORDS[word]}"))
+    for entry in entries:
+        begins = partial(typer.echo, f"{entry.name}: preparing, which takes a minute")
+        if preparation.prepare(entry, begins):
+            typer.echo(f"{entry.name}: prepared")
 
 
 @app.command()

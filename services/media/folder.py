@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import random
 from collections.abc import Iterable, Mapping
@@ -23,6 +24,9 @@ _NOWAIT: Final[int] = getattr(os, "RWF_NOWAIT", 0)
 HALF: Final = "#"
 """Stands in the name of a file that is being written, before a number: obstore's own mark, which
 its listings leave out. A writer that was killed leaves such a file behind."""
+
+LOCK: Final = ".lock"
+"""Ends the name of the empty file by which those who exchange an object wait for each other."""
 
 _UNKNOWN_FLAG: Final = (errno.EOPNOTSUPP, errno.EINVAL)
 
@@ -174,6 +178,22 @@ class Folder:
             sync(f"{self._prefix}{folder}")
         if not named <= self._named:
             self._named |= named
+
+    def exchange(self, path: str, expected: bytes | None, data: bytes) -> bool:
+        """Replace an object durably if it is what is `expected`, None for none; else False.
+
+        Nobody comes between who exchanges here too: a lock on a file beside it, which the system
+        lets go of when its holder dies. Plain writes are not kept out.
+        """
+        descriptor = self._open(f"{path}{LOCK}", os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if self.read(path) != expected:
+                return False
+            self.write({path: data}, (), durable=True)
+            return True
+        finally:
+            os.close(descriptor)
 
     def names(self, path: str) -> list[str]:
         """What is directly in a folder, half-written files and folders too; sorted."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import unquote, urlsplit
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import LocalStore, MemoryStore, from_url
 
 from services import errors
@@ -23,7 +23,7 @@ from services.media.translation import TRANSLATED, unavailable
 
 if TYPE_CHECKING:
     # Only in obstore's stubs, not at run time.
-    from obstore import ObjectMeta
+    from obstore import ObjectMeta, PutMode
     from obstore.store import ObjectStore, RetryConfig
 
 RETRY: Final[RetryConfig] = {"max_retries": 2, "retry_timeout": timedelta(seconds=5)}
@@ -123,6 +123,38 @@ class Objects:
                 [obstore.put_async(self._store, path, objects[path]) for path in objects]
                 + [self._touch_remote(path) for path in empty]
             )
+
+    async def exchange(self, path: str, expected: bytes | None, data: bytes) -> bool:
+        """Replace an object durably if it is what is `expected`, None for none; else do nothing.
+
+        False then: somebody else was first, and who wants to goes on from what is there now.
+        Of any number of processes that exchange one object, one at a time succeeds.
+        """
+        _check(path)
+        with TRANSLATED:
+            if self._folder is not None:
+                return await asyncio.to_thread(self._folder.exchange, path, expected, data)
+            return await self._exchange_remote(path, expected, data)
+
+    async def _exchange_remote(self, path: str, expected: bytes | None, data: bytes) -> bool:
+        mode: PutMode = "create"
+        try:
+            found = await obstore.get_async(self._store, path)
+            if (await found.bytes_async()).to_bytes() != expected:
+                return False
+            mode = {}  # what a store calls this state of it: either, or both
+            if e_tag := found.meta["e_tag"]:
+                mode["e_tag"] = e_tag
+            if version := found.meta["version"]:
+                mode["version"] = version
+        except FileNotFoundError:
+            if expected is not None:
+                return False
+        try:
+            await obstore.put_async(self._store, path, data, mode=mode)
+        except (AlreadyExistsError, PreconditionError):
+            return False
+        return True
 
     async def _touch_remote(self, path: str) -> None:
         with contextlib.suppress(AlreadyExistsError):

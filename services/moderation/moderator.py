@@ -75,7 +75,7 @@ class Moderator:
         self, source: ModelSource, refs: Sequence[ImageRef], release: Release | None
     ) -> list[Reply]:
         """One reply a reference; a model that fails as a whole fails for every image alike."""
-        version = release.models.get(source.name, "") if release else ""
+        version = release.version(source.name) if release else ""
         if release and not version:
             return [errors.ResultNotFound(f"the release knows no {source.name!r}")] * len(refs)
         try:

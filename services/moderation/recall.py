@@ -45,7 +45,7 @@ class Recall:
 
     async def _version(self, model: str, release: Release | None) -> Version:
         if release:
-            return release.models.get(model, "")
+            return release.version(model)
         try:
             return await self._releases.version(model)
         except VisionmeshError as error:

@@ -18,6 +18,7 @@ from services.rest.bodies import BodyReader, leave_expectation
 from services.rest.fields import Selector
 from services.rest.handlers.analysis import AnalysisHandlers
 from services.rest.handlers.audit import AuditHandlers
+from services.rest.handlers.brands import BrandHandlers
 from services.rest.handlers.docs import DocsHandlers
 from services.rest.handlers.images import ImageHandlers
 from services.rest.handlers.models import ModelHandlers
@@ -44,6 +45,8 @@ SCHEMAS: Final = (
     "PolicyList",
     "Release",
     "AuditPage",
+    "Brand",
+    "BrandPage",
 )
 """The answers that `fields` selects from, by their schemas in the document."""
 
@@ -91,6 +94,7 @@ def create_app(settings: RestSettings, mesh: MeshClient, objects: Objects) -> we
     models = ModelHandlers(releases, kinds["Model"], kinds["ModelList"], kinds["PolicyList"])
     named = ReleaseHandlers(releases, kinds["Release"])
     audit = AuditHandlers(mesh, kinds["AuditPage"])
+    brands = BrandHandlers(mesh, bodies, kinds["Brand"], kinds["BrandPage"])
     service = ServiceHandlers(mesh, releases, contract)
     docs = DocsHandlers(settings.viewer_dir)
 
@@ -112,6 +116,9 @@ def create_app(settings: RestSettings, mesh: MeshClient, objects: Objects) -> we
             web.get("/v1/releases/current", named.current),
             web.get("/v1/releases/{release}", named.get),
             web.get("/v1/audit", audit.list),
+            web.get("/v1/brands", brands.list),
+            web.put("/v1/brands/{name}", brands.put, expect_handler=leave_expectation),
+            web.delete("/v1/brands/{name}", brands.delete),
             web.get("/openapi.json", service.document),
             web.get("/docs", docs.get),
             web.get("/docs/{file}", docs.get),

@@ -45,14 +45,14 @@ class ModelResults:
         except _SAID:
             raise
         except VisionmeshError:
-            last = self._releases.last(self.view.name)
+            last = await self._releases.last_version(self.view.name)
             if stored := await self._recall(digest, last, options):
                 return stored
             raise
 
     async def _pinned(self, digest: str, release: Release, options: Options) -> Any:
         """What the model of a release says, or once said. Raises ResultNotFound."""
-        version = release.models.get(self.view.name, "")
+        version = release.version(self.view.name)
         if not version:
             await self._stored.image(digest)
             raise _not_served()
@@ -63,7 +63,7 @@ class ModelResults:
         except VisionmeshError:
             if stored := await self._recall(digest, version, options):
                 return stored
-            if version != self._releases.last(self.view.name):
+            if version != await self._releases.last_version(self.view.name):
                 raise _not_served() from None
             raise
         if outcome.model_version != version:

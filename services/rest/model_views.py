@@ -15,6 +15,8 @@ from services.client.mesh import MeshClient
 from services.detection import converters as detecting
 from services.detection.types import Options as DetectionOptions
 from services.errors import InvalidArgument
+from services.logo import converters as recognizing
+from services.logo.types import Options as LogoOptions
 from services.nsfw import converters as classifying
 from services.ocr import converters as reading
 from services.ocr.types import Options as OcrOptions
@@ -22,6 +24,7 @@ from services.rest import query
 from services.rest.views import Json, box, point
 from visionmesh.common.v1.image_pb2 import ImageRef
 from visionmesh.detection.v1.detection_pb2 import DetectionResult, DetectOutcome
+from visionmesh.logo.v1.logo_pb2 import LogoResult, RecognizeOutcome
 from visionmesh.nsfw.v1.nsfw_pb2 import ClassifyOutcome, NsfwResult
 from visionmesh.ocr.v1.ocr_pb2 import OcrResult, ReadOutcome
 
@@ -92,10 +95,20 @@ def _min_score(parameters: Mapping[str, str], default: float) -> dict[str, str]:
 
 
 def _detection_options(parameters: Mapping[str, str]) -> Options:
-    """Raises InvalidArgument for what is no score, no label or no number."""
+    """Raises InvalidArgument for what is no score or no number."""
+    return _found_options(parameters, "labels")
+
+
+def _logo_options(parameters: Mapping[str, str]) -> Options:
+    """Raises InvalidArgument for what is no score or no number."""
+    return _found_options(parameters, "brands")
+
+
+def _found_options(parameters: Mapping[str, str], names: str) -> Options:
+    """Options of a model that finds things; `names` is the parameter that says which."""
     written = _min_score(parameters, MIN_SCORE)
-    if labels := parameters.get("labels"):
-        written["labels"] = ",".join(sorted(set(labels.split(","))))
+    if wanted := parameters.get(names):
+        written[names] = ",".join(sorted(set(wanted.split(","))))
     most = query.whole_number(parameters, "maxResults", MAX_DETECTIONS)
     if 0 < most < MAX_DETECTIONS:
         written["maxResults"] = str(most)
@@ -162,6 +175,46 @@ def _ocr(result: OcrResult) -> Json:
     }
 
 
+def _wanted_logos(options: Options) -> LogoOptions:
+    brands = options.get("brands", "")
+    return LogoOptions(
+        min_score=float(options.get("minScore", MIN_SCORE)),
+        brands=frozenset(brands.split(",") if brands else ()),
+        max_results=int(options.get("maxResults", 0)),
+    )
+
+
+def _recognize(
+    mesh: MeshClient, images: Sequence[ImageRef], version: str, options: Options
+) -> Awaitable[Sequence[Any]]:
+    wanted = _wanted_logos(options)
+    return mesh.recognize(
+        images,
+        model_version=version,
+        min_score=wanted.min_score,
+        brands=sorted(wanted.brands),
+        max_results=wanted.max_results,
+    )
+
+
+def _select_logos(data: bytes, options: Options) -> LogoResult:
+    return recognizing.select(data, _wanted_logos(options))
+
+
+def _logo(result: LogoResult) -> Json:
+    return {
+        "logos": [
+            {
+                "brand": logo.brand,
+                "score": logo.score,
+                "box": box(logo.box),
+                "corners": [point(corner) for corner in logo.corners],
+            }
+            for logo in result.logos
+        ]
+    }
+
+
 MODEL_VIEWS: Final[tuple[ModelView, ...]] = (
     ModelView(
         "nsfw",
@@ -195,5 +248,16 @@ MODEL_VIEWS: Final[tuple[ModelView, ...]] = (
         reading.check_result,
         lambda data, options: reading.select(data, OcrOptions(_line_score(options))),
         _ocr,
+    ),
+    ModelView(
+        "logo",
+        "ImageLogo",
+        ("minScore", "brands", "maxResults"),
+        _logo_options,
+        _recognize,
+        RecognizeOutcome,
+        recognizing.check_result,
+        _select_logos,
+        _logo,
     ),
 )

@@ -65,7 +65,9 @@ def _check_made_by(release: Release, verdict: Verdict) -> None:
 
     It would be kept for a year under that release's name.
     """
-    made_by = verdict.model_versions.items() <= release.models.items()
+    made_by = all(
+        release.version(name) == version for name, version in verdict.model_versions.items()
+    )
     policy = release.policies.get(verdict.policy) == verdict.policy_version
     if verdict.release != release.name or not made_by or not policy:
         raise errors.Internal("the verdict is not of the release that was asked for")

@@ -12,6 +12,7 @@ from visionmesh.common.v1.geometry_pb2 import Box, Point
 from visionmesh.common.v1.image_pb2 import ImageSize
 from visionmesh.common.v1.model_pb2 import Model
 from visionmesh.images.v1.images_pb2 import Image
+from visionmesh.logo.v1 import logo_pb2
 from visionmesh.moderation.v1 import moderation_pb2
 
 Json = dict[str, Any]
@@ -90,6 +91,20 @@ def audit_page(page: moderation_pb2.ListAuditEntriesResponse) -> Json:
     """Verdicts as they were given, and where there are more."""
     return {
         "entries": [_audit_entry(entry) for entry in page.entries],
+        "nextCursor": page.next_page_token or None,
+    }
+
+
+def brand(brand: logo_pb2.Brand) -> Json:
+    """A brand; a built-in one has a date when the tenant has registered a mark of it as well."""
+    registered = brand.registered_at.ToJsonString() if brand.HasField("registered_at") else None
+    return {"name": brand.name, "builtIn": brand.built_in, "registeredAt": registered}
+
+
+def brand_page(page: logo_pb2.ListBrandsResponse) -> Json:
+    """Brands by name, and where there are more."""
+    return {
+        "brands": [brand(one) for one in page.brands],
         "nextCursor": page.next_page_token or None,
     }
 

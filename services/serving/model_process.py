@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 from pydantic import ValidationError
@@ -17,7 +18,7 @@ from services.media.formats import MEDIA_TYPES
 from services.media.objects import Objects
 from services.media.store import ImageStore
 from services.results.results import Results
-from services.serving.dataplane import DataPlane, Model
+from services.serving.dataplane import DataPlane, Derivation, Model
 from services.serving.diagnostics import Diagnostics
 from services.serving.logs import configure_logging
 from services.serving.model_settings import ModelSettings
@@ -59,7 +60,9 @@ async def serve_model(
     name: str,
     settings: ModelSettings,
     *,
-    warm_up: Sequence[Tensors],
+    warm_up: Sequence[Tensors] = (),
+    engine: Engine | None = None,
+    derivation: Derivation | None = None,
     make_model: Callable[[Engine, str], ServedModel[R]],
     make_register: Callable[[DataPlane[R], model_pb2.Model], Register],
     file: str = "",
@@ -67,8 +70,8 @@ async def serve_model(
     """Serve the model of one file that the catalog calls `name`, until SIGTERM.
 
     `file` is what the registry calls its weights, where that is something else. `make_model` gets
-    the loaded engine and the SHA-256 of its weights. For the rest, and for what is raised, see
-    `serve_files`.
+    the loaded engine and the SHA-256 of its file. An `engine` of its own is run in place of ONNX
+    Runtime. For the rest, and for what is raised, see `serve_files`.
     """
     file = file or name
     await serve_files(
@@ -77,6 +80,8 @@ async def serve_model(
         warm_up={file: warm_up},
         make_model=lambda engines, weights: make_model(engines[file], weights[file]),
         make_register=make_register,
+        engines={file: engine} if engine else {},
+        derivation=derivation,
     )
 
 
@@ -87,19 +92,25 @@ async def serve_files(
     warm_up: Mapping[str, Sequence[Tensors]],
     make_model: Callable[[Mapping[str, Engine], Mapping[str, str]], ServedModel[R]],
     make_register: Callable[[DataPlane[R], model_pb2.Model], Register],
+    engines: Mapping[str, Engine] = MappingProxyType({}),
+    derivation: Derivation | None = None,
 ) -> None:
     """Serve the model that the catalog calls `name`, until SIGTERM.
 
     `warm_up` has the inputs that each of its weight files is warmed up with, by the names of the
     registry; what describes it is the file that is called as the model, or else the first.
     `make_model` gets the loaded engines and the SHA-256 of their weights by the same names,
-    `make_register` what answers calls and what is said of the model. Raises ModelFileError,
-    ModelUnavailable.
+    `make_register` what answers calls and what is said of the model. Files that have no engine
+    among `engines` are run by ONNX Runtime. With a `derivation` answers are derived from what the
+    model makes. Raises ModelFileError, ModelUnavailable.
     """
     configure_logging(name, settings)
     entries = {file: registry.find(file) for file in warm_up}
     described = entries.get(name) or next(iter(entries.values()))
-    engines = {file: _engine(entry, settings, warm_up[file]) for file, entry in entries.items()}
+    engines = {
+        file: engines.get(file) or _engine(entry, settings, warm_up[file])
+        for file, entry in entries.items()
+    }
     try:
         for engine in engines.values():
             await engine.load()
@@ -113,10 +124,10 @@ async def serve_files(
             memory_bytes=settings.results_memory_bytes,
             diagnostics=diagnostics,
         )
-        plane = DataPlane(model, ImageStore(objects), results, diagnostics)
+        plane = DataPlane(model, ImageStore(objects), results, diagnostics, derivation)
         about = describe(
             name=model.name,
-            version=model.version,
+            version=derivation.version if derivation else model.version,
             labels=model.labels,
             description=described.description,
             license=described.license,

@@ -44,7 +44,7 @@ def test_everything_reaches_the_processes(file, monkeypatch):
         MeshOptions(replica_env={("rest", 0): {"MORE": "1"}}),
         DataDir(file.parent),
         config,
-        dict.fromkeys(("images", "nsfw", "detection", "moderation", "rest"), 1),
+        dict.fromkeys(("images", "nsfw", "detection", "logo", "moderation", "rest"), 1),
     )
     assert len(programs) == 5
     for program in programs:

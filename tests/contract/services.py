@@ -23,6 +23,9 @@ from services.detection.servicer import DetectionServicer
 from services.errors import VisionmeshError
 from services.inference.engine import Tensors, TensorSpec
 from services.inference.fake import FakeEngine
+from services.logo import sift
+from services.logo.model import LogoModel
+from services.media.objects import Objects
 from services.media.store import ImageStore
 from services.nsfw.model import NsfwModel
 from services.nsfw.processing import INPUT, OUTPUT
@@ -39,6 +42,8 @@ from services.serving.model_process import ServedModel
 from services.serving.model_process import describe as described
 from services.serving.server import Register
 from services.serving.status import from_status
+from tests.logo.drawings import built_in
+from tests.logo.world import Parts
 from visionmesh.common.v1.geometry_pb2 import Box
 from visionmesh.common.v1.image_pb2 import ImageRef
 from visionmesh.common.v1.model_pb2 import Model
@@ -47,6 +52,8 @@ from visionmesh.detection.v1.detection_pb2_grpc import (
     DetectionServiceStub,
     add_DetectionServiceServicer_to_server,
 )
+from visionmesh.logo.v1 import logo_pb2
+from visionmesh.logo.v1.logo_pb2_grpc import LogoServiceStub, add_LogoServiceServicer_to_server
 from visionmesh.nsfw.v1 import nsfw_pb2
 from visionmesh.nsfw.v1.nsfw_pb2_grpc import NsfwServiceStub, add_NsfwServiceServicer_to_server
 from visionmesh.ocr.v1 import ocr_pb2
@@ -74,6 +81,9 @@ class ModelService(Protocol):
     outputs: ClassVar[Sequence[TensorSpec]]
     impossible: ClassVar[bytes]
     """A well-formed result that the model cannot have given."""
+    derived: ClassVar[bool]
+    """Whether answers are derived from what the model makes, which is stored as well: an answer
+    that is lost costs no inference then."""
 
     def answer(self, inputs: Tensors) -> Tensors:
         """Well-formed outputs that differ from image to image."""
@@ -135,6 +145,7 @@ class Nsfw:
     )
     outputs: ClassVar[Sequence[TensorSpec]] = (TensorSpec(OUTPUT, np.dtype(np.float32), (None, 2)),)
     impossible: ClassVar[bytes] = nsfw_pb2.NsfwResult(score=1.5).SerializeToString()
+    derived: ClassVar[bool] = False
 
     def answer(self, inputs: Tensors) -> Tensors:
         score = np.float32(inputs[INPUT].mean() / 1000 + 0.5)
@@ -184,6 +195,7 @@ class Detection:
     impossible: ClassVar[bytes] = detection_pb2.DetectionResult(
         detections=[detection_pb2.Detection(label="unicorn", score=0.5, box=Box(width=1, height=1))]
     ).SerializeToString()
+    derived: ClassVar[bool] = False
 
     def answer(self, inputs: Tensors) -> Tensors:
         heat = np.zeros((1, 80, 128, 128), np.float32)
@@ -252,6 +264,7 @@ class Ocr:
         TensorSpec(boxes.OUTPUT, np.dtype(np.float32), (None, 1, None, None)),
     )
     impossible: ClassVar[bytes] = ocr_pb2.OcrResult(text="of no line").SerializeToString()
+    derived: ClassVar[bool] = False
 
     def answer(self, inputs: Tensors) -> Tensors:
         image = inputs[looking.INPUT]
@@ -322,4 +335,61 @@ def _brightness() -> FakeEngine:
     )
 
 
-SERVICES: tuple[type[ModelService], ...] = (Nsfw, Detection, DetectionByDFine, Ocr)
+class Logo:
+    """The logo service, with the small gallery of its own tests."""
+
+    process: ClassVar[catalog.Process] = catalog.BY_NAME["logo"]
+    inputs: ClassVar[Sequence[TensorSpec]] = sift.INPUTS
+    outputs: ClassVar[Sequence[TensorSpec]] = sift.OUTPUTS
+    impossible: ClassVar[bytes] = logo_pb2.LogoResult(
+        logos=[logo_pb2.Logo(brand="alpha", score=0.5, box=Box(width=1, height=1))]
+    ).SerializeToString()
+    derived: ClassVar[bool] = True
+
+    def answer(self, inputs: Tensors) -> Tensors:
+        """Some features of a built-in mark: how many, and where, is another in every colour."""
+        grey, gallery = inputs[sift.INPUT], built_in()
+        colour = round((255 - float(grey.mean())) / 0.587)
+        rows = np.flatnonzero(gallery.mark_of == 0)[: 10 + colour % 11]
+        points = gallery.points[rows].copy()
+        points[:, :3] *= 0.15
+        points[:, 0] += 2 * (colour // 11) % 24
+        height, width = grey.shape
+        points *= np.array([width / 64, height / 48, max(grey.shape) / 64, 1], np.float32)
+        return {sift.POINTS: points, sift.DESCRIPTORS: gallery.descriptors[rows]}
+
+    def is_dark(self, inputs: Tensors) -> bool:
+        return bool(inputs[sift.INPUT].max(initial=0) < 10)
+
+    async def register(
+        self,
+        engine: FakeEngine,
+        images: ImageStore,
+        results: Results,
+        diagnostics: Diagnostics,
+    ) -> Register:
+        model = LogoModel(engine, labels=built_in().brands)
+        # Brands have a store of their own here: no tenant of this suite has any.
+        parts = Parts(Objects.open("memory:///"), images, results, diagnostics, model=model)
+        return partial(add_LogoServiceServicer_to_server, parts.servicer())
+
+    async def ask(
+        self,
+        channel: grpc.aio.Channel,
+        refs: Sequence[ImageRef],
+        timeout_s: float,
+        metadata: Metadata,
+        version: str,
+    ) -> list[Answer]:
+        request = logo_pb2.RecognizeRequest(images=refs, model_version=version)
+        response = await LogoServiceStub(channel).Recognize(
+            request, timeout=timeout_s, metadata=metadata
+        )
+        return [answer_of(outcome) for outcome in response.outcomes]
+
+    async def describe(self, channel: grpc.aio.Channel, metadata: Metadata) -> Model:
+        request = logo_pb2.GetModelRequest()
+        return (await LogoServiceStub(channel).GetModel(request, metadata=metadata)).model
+
+
+SERVICES: tuple[type[ModelService], ...] = (Nsfw, Detection, DetectionByDFine, Ocr, Logo)

@@ -249,7 +249,9 @@ async def test_broken_stored_result_costs_an_inference(
             "out of range": frame(key, wrap(key, service.impossible)),
         }[damage]
     )
-    for inferences in (1, 0):
+    # A cut or changed answer leaves what it was derived from, which was stored before it.
+    lost = 0 if service.derived and damage in ("cut", "flipped") else 1
+    for inferences in (lost, 0):
         async with world_of(service, tmp_path) as world:
             (again,) = await world.ask(*refs)
             assert again.result == first.result

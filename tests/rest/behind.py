@@ -12,6 +12,7 @@ from services.detection.servicer import DetectionServicer
 from services.detection.types import Detection, DetectionResult
 from services.images.servicer import ImagesServicer
 from services.inference.picture import Picture, Source
+from services.logo.servicer import LogoServicer
 from services.media.store import ImageStore
 from services.moderation.servicer import ModerationServicer
 from services.moderation.verdicts import Verdicts
@@ -24,6 +25,7 @@ from services.ocr.types import Line, OcrResult
 from services.serving.dataplane import DataPlane
 from visionmesh.common.v1.model_pb2 import Model
 from visionmesh.detection.v1 import detection_pb2
+from visionmesh.logo.v1 import logo_pb2
 from visionmesh.nsfw.v1 import nsfw_pb2
 from visionmesh.ocr.v1 import ocr_pb2
 
@@ -129,6 +131,17 @@ class FailingOcr(OcrServicer):
         if self.error:
             raise self.error
         return await super().Read(request, context)
+
+
+class FailingLogo(LogoServicer):
+    """The real servicer, until `error` is set: then it recognizes nothing any more."""
+
+    error: Exception | None = None
+
+    async def Recognize(self, request: Any, context: Any) -> logo_pb2.RecognizeResponse:
+        if self.error:
+            raise self.error
+        return await super().Recognize(request, context)
 
 
 class FailingDetection(DetectionServicer):

@@ -44,6 +44,7 @@ SCHEMAS: Final = {
     "headImage": "Image",
     "getImageNsfw": "ImageNsfw",
     "getImageDetection": "ImageDetection",
+    "getImageLogo": "ImageLogo",
     "getImageModeration": "ImageModeration",
     "getImageAnalysis": "ImageAnalysis",
     "createModeration": "ImageModeration",
@@ -53,6 +54,8 @@ SCHEMAS: Final = {
     "getCurrentRelease": "Release",
     "getRelease": "Release",
     "listAuditEntries": "AuditPage",
+    "listBrands": "BrandPage",
+    "registerBrand": "Brand",
 }
 CONTRACT: Final = document.load()
 
