@@ -17,8 +17,8 @@ from services.results.frames import envelopes, frame
 from services.results.keys import ResultKey
 
 COLLECT_S: Final = 0.05
-"""For how long results are collected before they are appended: a thread's hop costs the event loop
-0.1 ms, the appending itself 0.05, and nobody waits for either."""
+"""How soon after an append the next one may begin; what is made meanwhile is appended together. A
+thread's hop costs the event loop 0.1 ms, the appending itself 0.05, and nobody waits for either."""
 
 Check = Callable[[bytes], None]
 """Raises ValueError for bytes that are no result of the model."""
@@ -48,8 +48,8 @@ class AppendedResults:
     """All results of an image in one file that its upload made: for a folder on a disk.
 
     A file that is opened and never made costs a third of a new one, and what comes late finds no
-    file of a deleted image to write into (docs/decisions/results-tiers.md). Written together with
-    what else is made within `COLLECT_S`.
+    file of a deleted image to write into (docs/decisions/results-tiers.md). At once after a
+    pause, else together with what is made within `COLLECT_S`.
     """
 
     near: ClassVar[bool] = True
@@ -58,6 +58,7 @@ class AppendedResults:
         self._objects = objects
         self._pieces: list[tuple[str, bytes]] = []
         self._writing: asyncio.Task[None] | None = None
+        self._next_at = 0.0
 
     async def get(self, key: ResultKey, check: Check) -> Value | None:
         data = await self._objects.get(results_path(key.digest))
@@ -76,7 +77,9 @@ class AppendedResults:
 
     async def _write(self) -> None:
         """On behalf of all who wait for it. What comes from now on has a write of its own."""
-        await asyncio.sleep(COLLECT_S)
+        clock = asyncio.get_running_loop().time
+        await asyncio.sleep(max(0.0, self._next_at - clock()))
+        self._next_at = clock() + COLLECT_S
         pieces, self._pieces, self._writing = self._pieces, [], None
         await self._objects.append_all(pieces)
 

@@ -372,3 +372,41 @@ async def test_models_do_not_see_each_other(tmp_path: Path):
         for key in keys:
             assert await results.get(key) == f"{key.model} {key.version}".encode()
     assert not await objects.exists(result_path(KEY))
+
+
+async def test_results_that_come_together_are_appended_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The first of many is written at once, the others in one hop; each where it belongs."""
+    objects, hops = await store_in(tmp_path), list[int]()
+    append = objects.append_all
+
+    async def counted(pieces: Sequence[tuple[str, bytes]]) -> list[bool]:
+        hops.append(len(pieces))
+        return await append(pieces)
+
+    monkeypatch.setattr(objects, "append_all", counted)
+    keys = [ResultKey(KEY.digest, "nsfw", f"{number:016x}") for number in range(20)]
+    async with results_over(objects) as (results, _):
+        await results.put(keys[0], b"0")
+        await results.settle()
+        for key in keys[1:]:
+            await results.put(key, key.version.encode())
+        await results.settle()
+    assert hops == [1, 19]
+    async with results_over(objects) as (results, _):
+        assert await results.get(keys[-1]) == keys[-1].version.encode()
+
+
+async def test_append_that_fails_holds_up_no_other(tmp_path: Path):
+    """One file that takes nothing costs its own result, and is told."""
+    objects = Objects.open(tmp_path)
+    for path in ("a", "b", "c"):
+        await objects.put(path, b"")
+    (tmp_path / "b").unlink()
+    (tmp_path / "b").symlink_to("/dev/full")
+    with pytest.raises(errors.StoreUnavailable):
+        await objects.append_all([("a", b"1"), ("b", b"2"), ("c", b"3")])
+    assert await objects.get("a") == b"1"
+    assert await objects.get("c") == b"3"
+    assert await objects.append_all([("a", b"1"), ("missing", b"2")]) == [True, False]

@@ -57,6 +57,8 @@ class ResultHandlers:
     def _asked(self, request: web.Request) -> tuple[Asked, Options]:
         """What is asked for, and the model's own parameters in the one way to write them."""
         asked = self._kind.asked(request, *self._view.parameters, "release")
+        if not self._view.parameters:
+            return asked, {}
         options = self._view.options(asked.parameters)
         others = {
             name: value
