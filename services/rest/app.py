@@ -23,6 +23,7 @@ from services.rest.handlers.docs import DocsHandlers
 from services.rest.handlers.images import ImageHandlers
 from services.rest.handlers.models import ModelHandlers
 from services.rest.handlers.moderation import ModerationHandlers
+from services.rest.handlers.predict import PredictHandlers
 from services.rest.handlers.releases import ReleaseHandlers
 from services.rest.handlers.results import ResultHandlers
 from services.rest.handlers.service import ServiceHandlers
@@ -91,6 +92,7 @@ def create_app(settings: RestSettings, mesh: MeshClient, objects: Objects) -> we
         document.shape_of(contract, document.ANALYSIS),
         version,
     )
+    predict = PredictHandlers(mesh, bodies)
     models = ModelHandlers(releases, kinds["Model"], kinds["ModelList"], kinds["PolicyList"])
     named = ReleaseHandlers(releases, kinds["Release"])
     audit = AuditHandlers(mesh, kinds["AuditPage"])
@@ -111,7 +113,12 @@ def create_app(settings: RestSettings, mesh: MeshClient, objects: Objects) -> we
             web.post("/v1/images", images.create, expect_handler=leave_expectation),
             web.post("/v1/moderations", moderation.create, expect_handler=leave_expectation),
             web.get("/v1/models", models.list_models),
-            web.get("/v1/models/{model}", models.get),
+            web.get("/v1/models/{model:[^/:]+}", models.get),
+            web.post(
+                "/v1/models/{model:[^/:]+}:predict",
+                predict.create,
+                expect_handler=leave_expectation,
+            ),
             web.get("/v1/policies", models.list_policies),
             web.get("/v1/releases/current", named.current),
             web.get("/v1/releases/{release}", named.get),

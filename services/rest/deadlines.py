@@ -19,35 +19,37 @@ from services.limits import DEFAULT_TIMEOUT_S
 from services.serving import deadline
 
 HEADER: Final = "x-request-timeout-ms"
-MAX_TIMEOUT_MS: Final = int(DEFAULT_TIMEOUT_S * 1000)
-
 _MILLISECONDS: Final = re.compile(r"[0-9]{1,9}")
 
 
-def timeout_s(request: web.Request) -> float:
-    """The seconds that a request's work may take. Raises InvalidArgument."""
+def timeout_s(request: web.Request, most_s: float = DEFAULT_TIMEOUT_S) -> float:
+    """The seconds that a request's work may take, `most_s` if it does not say.
+
+    Raises InvalidArgument.
+    """
     asked = request.headers.getall(HEADER, None)
     if asked is None:
-        return DEFAULT_TIMEOUT_S
+        return most_s
+    most_ms = int(most_s * 1000)
     if len(asked) == 1 and _MILLISECONDS.fullmatch(asked[0]):
         milliseconds = int(asked[0])
-        if 0 < milliseconds <= MAX_TIMEOUT_MS:
+        if 0 < milliseconds <= most_ms:
             return milliseconds / 1000
     raise InvalidArgument(
-        f"{HEADER} is a whole number of milliseconds from 1 to {MAX_TIMEOUT_MS}",
+        f"{HEADER} is a whole number of milliseconds from 1 to {most_ms}",
         field=HEADER,
-        limit=f"{MAX_TIMEOUT_MS} ms",
+        limit=f"{most_ms} ms",
     )
 
 
 def time_limit(
-    request: web.Request, spent_s: float = 0.0
+    request: web.Request, spent_s: float = 0.0, *, most_s: float = DEFAULT_TIMEOUT_S
 ) -> contextlib.AbstractAsyncContextManager[None]:
     """Bound the work on a request by its deadline, of which `spent_s` are gone.
 
     Raises DeadlineExceeded, InvalidArgument.
     """
-    return _TimeLimit(timeout_s(request), spent_s)
+    return _TimeLimit(timeout_s(request, most_s), spent_s)
 
 
 class _TimeLimit(contextlib.AbstractAsyncContextManager[None]):

@@ -46,6 +46,11 @@ def load() -> Document:
     analysis = document["paths"]["/v1/images/{id}/analysis"]["get"]
     for view in MODEL_VIEWS:
         analysis["parameters"] += _own_parameters(document, view)
+    predictions = components["schemas"]["PredictResponse"]["properties"]["predictions"]
+    predictions["items"]["anyOf"] += [
+        deepcopy(components["schemas"][view.schema]["properties"][view.name])
+        for view in MODEL_VIEWS
+    ]
     included = components["parameters"]["include"]["schema"]["items"]
     included["enum"] = sorted([*included["enum"], *(view.name for view in MODEL_VIEWS)])
     return document

@@ -130,6 +130,20 @@ async def test_inline_bytes_that_are_no_image(
     assert kinds(answers) == [None, kind, None]
 
 
+async def test_one_bad_image_in_a_hundred(world: World):
+    """One corrupt image in a batch of a hundred leaves ninety-nine results, each in its place.
+
+    Today the images of a batch are looked at side by side: so many calls does the engine see.
+    """
+    refs = [inline(picture(number)) for number in range(100)]
+    refs[41] = inline(picture(41, (640, 480))[:-30])
+    answers = await world.ask(*refs)
+    assert [answer.digest for answer in answers] == [ref.digest for ref in refs]
+    assert [number for number, kind in enumerate(kinds(answers)) if kind] == [41]
+    assert kinds(answers)[41] is errors.CorruptImage
+    assert world.engine.calls == 99
+
+
 async def test_too_many_inline_bytes_are_refused(world: World):
     """More inline bytes in one call than the limit are refused as a whole, naming the limit."""
     half = bytes(limits.MAX_INLINE_BYTES // 2 + 1)

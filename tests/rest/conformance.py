@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from base64 import b64encode
 from typing import Any, Final
 
 import requests
@@ -83,6 +84,10 @@ def _be_patient(case: Any) -> None:
 
 
 def _make_right(case: Any) -> None:
+    if case.operation.definition.raw["operationId"] == "predict":
+        # base64 that is none, or holds no image, is an error of its own and fits the document.
+        case.media_type = "application/json"
+        case.body = {"instances": [{"b64": b64encode(IMAGE).decode()}]}
     query = case.query or {}
     if "fields" in query:
         query["fields"] = _some_fields(case.operation.definition.raw["operationId"])
