@@ -36,11 +36,16 @@ class _Strict(BaseModel):
 
 
 class EvidenceDocument(_Strict):
-    """What a rule shows when it holds: a model's name, a label, and a score as an expression."""
+    """What a rule shows when it holds: one thing, or each one that an expression finds.
+
+    One thing has a label, and a score as an expression. With `each`, which gives a list of the
+    contract's messages, score and place are the messages' own, and so is the label without `label`.
+    """
 
     model: str
-    label: Text
+    label: Text | None = None
     score: Expression | None = None
+    each: Expression | None = None
 
 
 class RuleDocument(_Strict):

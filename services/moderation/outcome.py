@@ -27,7 +27,7 @@ def outcome_of(
             policy=policy.name,
             rule=failure.code,
             expression=failure.expression,
-            cause=failure.cause,
+            cause=_without_data(failure.cause),
             digest=digest,
         )
     return Outcome(digest, verdict, size or _size(replies))
@@ -47,6 +47,11 @@ def image_error(replies: Mapping[str, Reply]) -> VisionmeshError | None:
         if isinstance(reply, InvalidArgument | ImageNotFound):
             return reply
     return None
+
+
+def _without_data(cause: str) -> str:
+    """What went wrong without what it went wrong with, which may be text out of the image."""
+    return ":".join(cause.split(":")[:2]).strip()
 
 
 def _size(replies: Mapping[str, Reply]) -> Size:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
 
 from services.errors import InvalidPolicy
 from services.moderation import document
 from services.moderation.document import EvidenceDocument, PolicyDocument, RuleDocument, Source
+from services.moderation.evidence import EvidenceRule, OneThing, Things
 from services.moderation.expressions import (
     Condition,
     ExpressionError,
+    Findings,
     Language,
     Score,
     parameter_type,
@@ -29,15 +31,6 @@ LANGUAGE_VERSION: Final = 1
 
 Vocabulary = Mapping[str, type[Message]]
 """The models that a policy may read: the type of their results, by name."""
-
-
-@dataclass(frozen=True)
-class EvidenceRule:
-    """What a rule shows when it holds."""
-
-    model: str
-    label: str
-    score: Score | None
 
 
 @dataclass(frozen=True)
@@ -124,6 +117,10 @@ def _canonical(rule: RuleDocument) -> dict[str, Any]:
     content["when"] = rule.when.strip()
     for written in content["evidence"]:
         written["score"] = written["score"] and written["score"].strip()
+        if written["each"] is None:
+            del written["each"]  # as it was before there was this key
+        else:
+            written["each"] = written["each"].strip()
     return content
 
 
@@ -163,12 +160,40 @@ def _evidence(
         )
     if item.model not in condition.models:
         raise source.invalid((*path, "model"), f"the condition does not read {item.model!r}")
+    if item.each is not None:
+        return _things(item, item.each, path, language, source)
+    if item.label is None:
+        raise source.invalid(path, "the key 'label' is missing")
     if item.score is None:
-        return EvidenceRule(item.model, item.label, None)
+        return OneThing(item.model, item.label, None)
+    score = _compiled(language.score, item.score, item.model, (*path, "score"), source)
+    return OneThing(item.model, item.label, score)
+
+
+def _things(
+    item: EvidenceDocument, each: str, path: document.Path, language: Language, source: Source
+) -> Things:
+    """Evidence of everything that an expression finds."""
+    if item.score is not None:
+        raise source.invalid((*path, "score"), "is each thing's own when there is 'each'")
+    findings = _compiled(language.findings, each, item.model, (*path, "each"), source)
+    things = Things(item.model, item.label, findings)
+    if not things.have_labels:
+        raise source.invalid(path, f"{findings.message.name} has no label of its own: give one")
+    return things
+
+
+E = TypeVar("E", Score, Findings)
+
+
+def _compiled(
+    compile_: Callable[[str], E], text: str, model: str, path: document.Path, source: Source
+) -> E:
+    """An expression of evidence, which is about one model alone."""
     try:
-        score = language.score(item.score)
+        compiled = compile_(text)
     except ExpressionError as error:
-        raise source.invalid((*path, "score"), str(error)) from None
-    if others := sorted(score.models - {item.model}):
-        raise source.invalid((*path, "score"), f"reads {others[0]!r}, but is of {item.model!r}")
-    return EvidenceRule(item.model, item.label, score)
+        raise source.invalid(path, str(error)) from None
+    if others := sorted(compiled.models - {model}):
+        raise source.invalid(path, f"reads {others[0]!r}, but is of {model!r}")
+    return compiled

@@ -8,7 +8,7 @@ from typing import Any, Final
 from services.errors import VisionmeshError
 from services.releases.release import Release
 from services.serving import status
-from visionmesh.common.v1.geometry_pb2 import Box
+from visionmesh.common.v1.geometry_pb2 import Box, Point
 from visionmesh.common.v1.image_pb2 import ImageSize
 from visionmesh.common.v1.model_pb2 import Model
 from visionmesh.images.v1.images_pb2 import Image
@@ -153,6 +153,11 @@ def box(box: Box) -> Json:
     return {"x": box.x, "y": box.y, "width": box.width, "height": box.height}
 
 
+def point(point: Point) -> Json:
+    """A place in pixels of the upright original."""
+    return {"x": point.x, "y": point.y}
+
+
 def _reason(reason: moderation_pb2.Reason) -> Json:
     return {
         "code": reason.code,
@@ -163,6 +168,9 @@ def _reason(reason: moderation_pb2.Reason) -> Json:
                 "model": seen.model,
                 "label": seen.label,
                 "score": seen.score if seen.HasField("score") else None,
+                "box": box(seen.box) if seen.HasField("box") else None,
+                "corners": [point(corner) for corner in seen.corners] or None,
+                "text": seen.text or None,
             }
             for seen in reason.evidence
         ],
