@@ -1,10 +1,10 @@
 """Conditions and scores of a policy, in CEL, typed by the contract.
 
-The variables of an expression are the models' own result messages under the models' names, and the
-policy's parameters under `parameters.`: a field that the contract does not have is found when the
-policy is loaded. https://cel.dev, through cel-cpp's Python binding. CEL has no loops and no side
-effects; the library ends an evaluation after 10,000 steps of its comprehensions, and refuses
-expressions that are nested deeper than 32.
+The variables of an expression are the models' own result messages under the models' names, the
+policy's parameters under `parameters.`, and what is found in text (`reading.py`): a field that the
+contract does not have is found when the policy is loaded. https://cel.dev, through cel-cpp's Python
+binding. CEL has no loops and no side effects; the library ends an evaluation after 10,000 steps of
+its comprehensions, and refuses expressions that are nested deeper than 32.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from cel_expr_python import cel
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
+
+from services.moderation.reading import MODEL, Reading
+from visionmesh.ocr.v1.ocr_pb2 import OcrResult
 
 ParameterValue = float | int | str | list[float] | list[int] | list[str]
 
@@ -110,18 +113,42 @@ class Language:
     """The expressions of one policy: its variables, and how they are compiled and bound."""
 
     def __init__(
-        self, models: Mapping[str, type[Message]], parameters: Mapping[str, ParameterValue]
+        self,
+        models: Mapping[str, type[Message]],
+        parameters: Mapping[str, ParameterValue],
+        reading: Reading | None = None,
     ) -> None:
-        """`models` are the result messages by model name. Raises ExpressionError."""
+        """`models` are the result messages by model name; `reading` is what is found in text.
+
+        Raises ExpressionError.
+        """
         self._models = {
             name: cel.Type(result.DESCRIPTOR.full_name) for name, result in models.items()
         }
+        self._reading = reading if models.get(MODEL) is OcrResult else None
+        self._read: set[str] = set()
+        self._found = {
+            name: cel.Type.List(cel.Type(message.DESCRIPTOR.full_name))
+            for name, message in (self._reading.variables if self._reading else {}).items()
+        }
         self._parameters = {f"parameters.{name}": value for name, value in parameters.items()}
         types = {name: parameter_type(value) for name, value in self._parameters.items()}
-        self._env = _environment(self._models | types)
+        self._env = _environment(self._models | self._found | types)
         self._without = {
-            name: _environment(types | _without(self._models, name)) for name in self._models
+            name: _environment(
+                types | _without(self._models, name) | ({} if name == MODEL else self._found)
+            )
+            for name in self._models
         }
+        self._without |= {
+            name: _environment(types | self._models | _without(self._found, name))
+            for name in self._found
+        }
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether anything that was compiled reads what is found in text."""
+        return bool(self._read)
 
     def condition(self, text: str) -> Condition:
         """Compile an expression that must be true or false. Raises ExpressionError."""
@@ -144,7 +171,11 @@ class Language:
 
     def bind(self, results: Mapping[str, Message]) -> Activation:
         """Bind the variables to the results that there are, by model name."""
-        return Activation(self._env.Activation({**self._parameters, **results}))
+        found: Mapping[str, Any] = {}
+        if self._reading and self._read and (result := results.get(MODEL)):
+            assert isinstance(result, OcrResult)
+            found = self._reading.of(result, self._read)
+        return Activation(self._env.Activation({**self._parameters, **results, **found}))
 
     def _compile(self, text: str, wanted: Any = None) -> Any:
         try:
@@ -155,15 +186,16 @@ class Language:
             raise ExpressionError(
                 f"at 1:1: is of type {_written(found)}, must be {_written(wanted)}"
             )
+        self._read |= {name for name in self._found if name in text and self._reads(text, name)}
         return compiled
 
     def _models_of(self, text: str) -> frozenset[str]:
         return frozenset(name for name in self._models if self._reads(text, name))
 
-    def _reads(self, text: str, model: str) -> bool:
-        """Whether an expression that compiles needs a model: without its variable it does not."""
+    def _reads(self, text: str, name: str) -> bool:
+        """Whether an expression that compiles needs a variable: without it, it does not."""
         try:
-            self._without[model].compile(text)
+            self._without[name].compile(text)
         except RuntimeError:
             return True
         return False
@@ -176,7 +208,7 @@ class Language:
             line, column, message = "1", "1", report.split(": ", 1)[-1].split("\n")[0]
         message = _NOISE.sub("", _NOISE.sub("", message))
         if message.startswith("undeclared reference"):
-            message += f"; there are: {_listed([*self._models, *self._parameters])}"
+            message += f"; there are: {_listed([*self._models, *self._found, *self._parameters])}"
         elif "int" in message and "double" in message:
             message += "; CEL does not mix them, write 1.0 for 1"
         return f"at {line}:{column}: {message}"

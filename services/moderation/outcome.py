@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 import structlog
@@ -31,6 +32,18 @@ def outcome_of(
             digest=digest,
         )
     return Outcome(digest, verdict, size or _size(replies))
+
+
+async def judged(
+    policy: Policy, digest: str, replies: Mapping[str, Reply], size: Size | None = None
+) -> Outcome:
+    """`outcome_of`, outside of the event loop where it can take long: where text is looked through.
+
+    200 lines take some 10 ms.
+    """
+    if policy.language.reads_text:
+        return await asyncio.to_thread(outcome_of, policy, digest, replies, size)
+    return outcome_of(policy, digest, replies, size)
 
 
 def image_error(replies: Mapping[str, Reply]) -> VisionmeshError | None:

@@ -24,6 +24,8 @@ from services.moderation.expressions import (
     Score,
     parameter_type,
 )
+from services.moderation.reading import Reading
+from services.moderation.text.version import text_version
 from services.moderation.types import Severity
 
 LANGUAGE_VERSION: Final = 1
@@ -92,22 +94,48 @@ def parse_policy(text: bytes, name: str, vocabulary: Vocabulary, *, file: str = 
             parameter_type(value)
         except ExpressionError as error:
             raise source.invalid(("parameters", parameter), str(error)) from None
-    language = Language(vocabulary, written.parameters)
+    language = Language(vocabulary, written.parameters, Reading(written.words))
     rules: list[Rule] = []
+    codes: set[str] = set()
     for index, rule in enumerate(written.rules):
-        if any(rule.code == earlier.code for earlier in rules):
-            raise source.invalid(("rules", index, "code"), f"the code {rule.code!r} is there twice")
-        rules.append(_rule(rule, ("rules", index), language, vocabulary, source))
-    return Policy(name, version_of(written), written.description, tuple(rules), language, text)
+        path = ("rules", index)
+        if rule.code in codes:
+            raise source.invalid((*path, "code"), f"the code {rule.code!r} is there twice")
+        codes.add(rule.code)
+        checked = _rule(rule, path, language, vocabulary, source)
+        if not _is_skipped(rule, written.parameters, path, source):
+            rules.append(checked)
+    if not rules:
+        raise source.invalid(("rules",), "all of them are skipped")
+    version = version_of(written, reads_text=language.reads_text)
+    return Policy(name, version, written.description, tuple(rules), language, text)
 
 
-def version_of(written: PolicyDocument) -> str:
-    """Hash a policy's parameters and rules: the order of keys, comments and layout do not count."""
+def _is_skipped(
+    rule: RuleDocument, parameters: Mapping[str, Any], path: document.Path, source: Source
+) -> bool:
+    """Whether the parameter that a rule depends on is the empty list."""
+    if (name := rule.skip_when_empty) is None:
+        return False
+    if not isinstance(parameters.get(name), list):
+        raise source.invalid((*path, "skip_when_empty"), f"{name!r} is no parameter that is a list")
+    return not parameters[name]
+
+
+def version_of(written: PolicyDocument, *, reads_text: bool = False) -> str:
+    """Hash a policy's parameters, words and rules: order of keys, comments, layout do not count.
+
+    What is found in text counts where any rule reads it: another way to find it is another policy.
+    """
     content: dict[str, Any] = {
         "language": LANGUAGE_VERSION,
         "parameters": written.parameters,
         "rules": [_canonical(rule) for rule in written.rules],
     }
+    if written.words:  # the key came later, as did `each` and `skip_when_empty`
+        content["words"] = written.words
+    if reads_text:
+        content["text"] = text_version()
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -115,6 +143,8 @@ def version_of(written: PolicyDocument) -> str:
 def _canonical(rule: RuleDocument) -> dict[str, Any]:
     content = rule.model_dump()
     content["when"] = rule.when.strip()
+    if rule.skip_when_empty is None:
+        del content["skip_when_empty"]
     for written in content["evidence"]:
         written["score"] = written["score"] and written["score"].strip()
         if written["each"] is None:
