@@ -12,7 +12,7 @@ from typing import Any, Final
 from google.protobuf.message import Message
 
 from services.moderation.text.contacts import KINDS, contacts
-from services.moderation.text.words import Lists, WordList
+from services.moderation.text.words import Lists, WordList, folded
 from visionmesh.common.v1.geometry_pb2 import Box
 from visionmesh.moderation.v1.moderation_pb2 import Contact, Mention
 from visionmesh.ocr.v1.ocr_pb2 import OcrResult
@@ -44,11 +44,13 @@ class Reading:
                 if (listed := found.get(f"contacts.{contact.kind}")) is not None:
                     seen = _seen([lines[index] for index in contact.lines])
                     listed.append(Contact(label=contact.kind, value=contact.value, **seen))
-        for name in self._words.keys() & wanted:
-            found[name] += [
-                Mention(label=one.word, language=one.language, **_seen([lines[one.line]]))
-                for one in self._words[name].find(texts)
-            ]
+        if lists := self._words.keys() & wanted:
+            page = folded(texts)
+            for name in lists:
+                found[name] += [
+                    Mention(label=one.word, language=one.language, **_seen([lines[one.line]]))
+                    for one in self._words[name].find(page)
+                ]
         return found
 
 

@@ -98,6 +98,8 @@ def phones(text: str, before: str = "") -> tuple[list[str], str]:
 
 def _digits_of_words(text: str) -> tuple[bool, str]:
     """Whether a number is spelled in words, and the text with its digits."""
+    if not _may_be_spelled(text):
+        return False, text
     run: list[str] = []
     words = first = last = 0
     for word in _WORD.finditer(text):
@@ -114,6 +116,10 @@ def _digits_of_words(text: str) -> tuple[bool, str]:
     if not _is_spelled(run, words):
         return False, text
     return True, f"{text[:first]}{''.join(run)}{text[last:]}"
+
+
+def _may_be_spelled(text: str) -> bool:
+    return sum(word in _NUMBERS for word in _WORD.findall(text.lower())) >= 3
 
 
 def _is_spelled(run: list[str], words: int) -> bool:

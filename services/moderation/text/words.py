@@ -14,7 +14,7 @@ Lists = Mapping[str, Mapping[str, Sequence[str]]]
 """Words and phrases, by the list's name and by language."""
 
 # Letters that no decomposition takes apart.
-_STROKES: Final = str.maketrans("łøđħıœæ", "lodhi\u0153\u00e6")
+_STROKES: Final = str.maketrans("łøđħı", "lodhi")
 # Digits and signs in place of letters. i, l, 1 and their like are one.
 _LEET: Final = str.maketrans("0134578@$!|i", "oleastbaslll")
 _WORD: Final = re.compile(r"[^\W_]+")
@@ -24,6 +24,19 @@ _PARTED: Final = re.compile(r"(?<![^\W_])(?:[^\W_][.*\-_]){3,}[^\W_](?![^\W_])")
 _WITHOUT_BLANKS: Final = re.compile(
     "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of text as lists are compared with it.
+
+    `tokens` are its words, folded; `disguised` those with digits or signs for letters, as letters;
+    `joined` is all of it without blanks.
+    """
+
+    tokens: tuple[str, ...]
+    disguised: tuple[str, ...]
+    joined: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,41 +61,50 @@ class WordList:
         self._parts: list[tuple[str, str, str]] = []
         for language, listed in words.items():
             for word in listed:
-                folded = fold(plain(word))
-                if _WITHOUT_BLANKS.search(folded):
-                    self._parts.append((folded.replace(" ", ""), word, language))
-                elif tokens := tuple(_WORD.findall(folded)):
+                text = fold(plain(word))
+                if _WITHOUT_BLANKS.search(text):
+                    self._parts.append((text.replace(" ", ""), word, language))
+                elif tokens := tuple(_WORD.findall(text)):
                     self._whole.setdefault(tokens[0], []).append((tokens, word, language))
-                    if len(tokens) == 1 and len(folded) > 3:
-                        self._leet.setdefault(folded.translate(_LEET), (word, language))
+                    if len(tokens) == 1 and len(text) > 3:
+                        self._leet.setdefault(text.translate(_LEET), (word, language))
 
-    def find(self, lines: Sequence[str]) -> list[Mention]:
+    def find(self, lines: Sequence[Line]) -> list[Mention]:
         """The words of the list in some lines, in reading order; each once a line."""
         return [
             Mention(word, language, index)
-            for index, line in enumerate(bounded(lines))
+            for index, line in enumerate(lines)
             for word, language in dict.fromkeys(self._in_line(line))
         ]
 
-    def _in_line(self, line: str) -> Iterator[tuple[str, str]]:
-        text = fold(plain(line))
-        text = _PARTED.sub(lambda parted: re.sub(r"[.*\-_]", "", parted[0]), text)
-        tokens = tuple(_WORD.findall(text))
-        for index, token in enumerate(tokens):
+    def _in_line(self, line: Line) -> Iterator[tuple[str, str]]:
+        for index, token in enumerate(line.tokens):
             for phrase, word, language in self._whole.get(token, ()):
-                if tokens[index : index + len(phrase)] == phrase:
+                if line.tokens[index : index + len(phrase)] == phrase:
                     yield word, language
-        for token in _LEET_WORD.findall(text):
-            disguised = token.strip("!|")
-            if disguised.isalpha() or not any(map(str.isalpha, disguised)):
-                continue
-            if found := self._leet.get(disguised.translate(_LEET)):
+        for token in line.disguised:
+            if found := self._leet.get(token):
                 yield found
-        if self._parts:
-            joined = text.replace(" ", "")
-            for part, word, language in self._parts:
-                if part in joined:
-                    yield word, language
+        for part, word, language in self._parts:
+            if part in line.joined:
+                yield word, language
+
+
+def folded(lines: Sequence[str]) -> list[Line]:
+    """Lines of text for `WordList.find`, as many as are looked at."""
+    return [_folded(line) for line in bounded(lines)]
+
+
+def _folded(line: str) -> Line:
+    text = fold(plain(line))
+    text = _PARTED.sub(lambda parted: re.sub(r"[.*\-_]", "", parted[0]), text)
+    found = (token.strip("!|") for token in _LEET_WORD.findall(text))
+    disguised = tuple(
+        token.translate(_LEET)
+        for token in found
+        if not token.isalpha() and any(map(str.isalpha, token))
+    )
+    return Line(tuple(_WORD.findall(text)), disguised, text.replace(" ", ""))
 
 
 def fold(text: str) -> str:

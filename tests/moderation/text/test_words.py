@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.moderation.text.words import WordList
+from services.moderation.text.words import WordList, folded
 
 LIST = WordList(
     {
@@ -19,7 +19,7 @@ LIST = WordList(
 
 
 def words(*lines: str) -> list[str]:
-    return [mention.word for mention in LIST.find(lines)]
+    return [mention.word for mention in LIST.find(folded(lines))]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_not_found(line: str):
 
 def test_says_where_and_in_which_language():
     """A mention has the word as it is listed, its language and its line; once a line."""
-    found = LIST.find(["gun gun", "x", "Strasse, gun"])
+    found = LIST.find(folded(["gun gun", "x", "Strasse, gun"]))
     assert [(one.word, one.language, one.line) for one in found] == [
         ("gun", "en", 0),
         ("straße", "de", 2),
