@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from services.errors import InvalidPolicy
+from services.moderation import outcome
 from services.moderation import policy as policies
 from services.moderation.evaluate import evaluate
 from services.moderation.models import MODELS, vocabulary
 from services.moderation.policy import Policy, parse_policy
-from services.moderation.types import Answer, Box, Decision, Evidence, Point
+from services.moderation.types import Answer, Box, Decision, Evidence, Point, Reply, Verdict
 from tests.moderation.support import rule
 from visionmesh.ocr.v1.ocr_pb2 import OcrResult
 
@@ -151,3 +154,20 @@ def test_key_of_empty_list_is_part_of_the_version():
     skipped = policy_of(PHONE + "    skip_when_empty: brands\n", top=top)
     assert skipped.codes == ("PHONE",)
     assert skipped.version != policy_of(PHONE, top=top).version
+
+
+async def test_text_is_looked_through_outside_of_the_event_loop(monkeypatch: pytest.MonkeyPatch):
+    """A policy that reads text is judged in a thread, any other one at once."""
+    threads: list[int] = []
+
+    def seen(policy: Policy, replies: Mapping[str, Reply]) -> Verdict:
+        threads.append(threading.get_ident())
+        return evaluate(policy, replies)
+
+    monkeypatch.setattr(outcome, "evaluate", seen)
+    await outcome.judged(policy_of(rule("size(ocr.lines) > 0")), "ab" * 32, page(("a", 0.9)))
+    judged = await outcome.judged(policy_of(PHONE), "ab" * 32, page(("Tel 0171 2345678", 0.9)))
+    here = threading.get_ident()
+    assert threads[0] == here != threads[1]
+    assert isinstance(judged.result, Verdict)
+    assert judged.result.decision is Decision.REJECTED

@@ -41,6 +41,8 @@ _LOOSE_EMAIL: Final = re.compile(
 _LOOSE_DOT: Final = re.compile(
     rf"([\w-]{{2,}})(?:\s+{_DOT}\s+|\s+\.\s*)([a-z]{{2,6}})(?![\w-])", re.I
 )
+# `at some point in`: the words of a sentence, of the same spelling as those of an address.
+_POINT: Final = re.compile(r"\bat\b.*\bpoint\b", re.I)
 _DOT_WORD: Final = re.compile(rf"\s+{_DOT}\s+", re.I)
 _SLASH_WORD: Final = re.compile(r"\s+slash\s+", re.I)
 _LOOSE_WWW: Final = re.compile(r"\bwww\s*[.,]\s*([\w-]+)\s*[.,]\s*([a-z]{2,6})\b", re.I)
@@ -133,7 +135,8 @@ _HINT: Final = re.compile(
 
 def _spelled(match: re.Match[str]) -> str:
     domain = re.sub(rf"{_GAP}{_DOT}{_GAP}", ".", match[2], flags=re.I)
-    if domain.rpartition(".")[2].lower() not in _ALL:
+    tld = domain.rpartition(".")[2].lower()
+    if tld not in _ALL or (tld in _WORDS and _POINT.search(match[0])):
         return match[0]
     return f"{match[1]}@{domain}"
 

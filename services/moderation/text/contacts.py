@@ -15,7 +15,7 @@ from services.moderation.text.phones import phones
 KINDS: Final = ("phone", "email", "link", "messenger")
 """What a contact detail can be."""
 
-_GOES_ON: Final = re.compile(r"(?i)(?:@|\.|://|\bwww\.?)\s*$")
+_GOES_ON: Final = re.compile(r"(?i)(?:@(?:[\w-]+\.?)?|://|\bwww\.?)\s*$")
 _GOES_BACK: Final = re.compile(r"^\s*[@.]\w")
 _NUMBER_BEGINS: Final = re.compile(r"(?:[+(]|\b0)[\d ()./-]{1,9}$")
 _NUMBER_ENDS: Final = re.compile(r"^\s*[\d ()./-]{4,}")

@@ -27,6 +27,8 @@ _CANDIDATE: Final = re.compile(
     rf"(?<![\w.,:#&$€£])[+(]{{0,2}}[0-9OoIl|](?:[ ()./\-_–—]{{0,3}}{_DIGIT}){{6,16}}(?![\w%€$£])"
     r"(?![.,:]\d)"
 )
+# A column of a table, or a word.
+_LONE_LETTER: Final = re.compile(r"\s[OoIl|SB](?!\S)")
 _AS_DIGITS: Final = str.maketrans("OoIl|SB", "0011158")
 _ENOUGH_DIGITS: Final = re.compile(r"(?:\d\D{0,4}){5}")
 _US: Final = re.compile(r"\(?\d{3}\)?[ .-]\s?\d{3}[.-]\d{4}$")
@@ -40,11 +42,12 @@ _ASKS: Final = re.compile(
     r"|тел|телефон|звони\w*)(?![^\W_])"
 )
 _IS_ANOTHER: Final = re.compile(
-    r"(?i)(?:art|artikel|teile?|part|order|bestell|kunden?|customer|model|modell|serial|serien|ref"
-    r"|sku|ean|upc|gtin|isbn|issn|imei|iban|vin|lot|tracking|s/n|sn|p/n|invoice|rechnung\w*|box"
-    r"|hrb|ust-?id|id|no|nr|nummer|n°|z[aä]hler|pzn|asin|fin)[\s.:#-]*(?:no|nr|nummer|number)?"
-    r"[\s.:#-]*$"
+    r"(?i)(?:(?<![^\W_])(?:art|artikel|teile?|part|order|bestell|kunden?|customer|model|modell"
+    r"|serial|serien|ref|sku|ean|upc|gtin|isbn|issn|imei|iban|vin|lot|tracking|s/n|sn|p/n|invoice"
+    r"|rechnung\w*|box|hrb|ust-?id|id|no|n°|z[aä]hler|pzn|asin|fin)|nr|nummer|number)"
+    r"[\s.:#-]*(?:no|nr|nummer|number)?[\s.:#-]*$"
 )
+_ZIP_CODE: Final = re.compile(r"\d{5}-\d{4}")
 _DIGITS_BEFORE: Final = re.compile(r"\d\w*\s$")
 _WORD: Final = re.compile(r"[^\W_]+")
 _BETWEEN: Final = re.compile(r"[\s,.;:/\-]*")
@@ -87,7 +90,9 @@ def phones(text: str, before: str = "") -> tuple[list[str], str]:
     left = text
     for match in _CANDIDATE.finditer(text):
         raw = match[0].translate(_AS_DIGITS)
-        if sum(map(str.isdigit, match[0])) < 0.6 * sum(map(str.isdigit, raw)):
+        if _LONE_LETTER.search(match[0]) or sum(map(str.isdigit, match[0])) < 0.6 * sum(
+            map(str.isdigit, raw)
+        ):
             continue
         alone = not _WORD.search(text[: match.start()] + text[match.end() :])
         if number := _number(raw, text[: match.start()], asked, alone):
@@ -138,7 +143,7 @@ def _number(raw: str, before: str, asked: bool, alone: bool) -> str | None:
     separated = bool(re.search(r"\d[ ()./\-_–—]+\d", raw))
     if digits.startswith("00"):
         return _valid("+" + digits[2:]) if separated or asked else None
-    if not asked and _DIGITS_BEFORE.search(before):
+    if not asked and (_DIGITS_BEFORE.search(before) or _ZIP_CODE.fullmatch(raw)):
         return None
     if asked:
         return next(filter(None, (_valid(digits, region) for region in REGIONS)), None)

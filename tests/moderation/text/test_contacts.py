@@ -72,6 +72,7 @@ def test_what_goes_on_in_the_next_line():
     """A contact detail over two lines names both, and is there once."""
     assert found("hello", "mobil +49 171", "2345678", "bye") == [("phone", "+491712345678", (1, 2))]
     assert found("write to john.doe@", "gmail.com") == [("email", "john.doe@gmail.com", (0, 1))]
+    assert found("All changes.", "jane@my-shop.de") == [("email", "jane@my-shop.de", (1,))]
     assert found("Tel.:", "0171 2345678") == [("phone", "+491712345678", (1,))]
 
 
@@ -81,6 +82,20 @@ def test_an_address_is_of_one_kind():
         "email",
         "messenger",
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "kinds_found"),
+    [
+        ("Casino 0171 2345678", {"phone"}),
+        ("No. 0171 2345678", set()),
+        ("Ersatzteilnummer 0171 2345678", set()),
+        ("meine Nummer 0171 2345678", {"phone"}),
+    ],
+)
+def test_what_stands_before_a_number(line: str, kinds_found: set[str]):
+    """A word that says that it is the number of something else counts as a whole word."""
+    assert kinds(line) == kinds_found
 
 
 def test_no_lines():
