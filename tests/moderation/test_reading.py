@@ -78,6 +78,14 @@ def test_values_can_be_compared():
     assert evaluate(policy, page(("www.other-shop.de", 1.0))).decision is Decision.REJECTED
 
 
+@pytest.mark.parametrize("when", ["size(contacts . phone) > 0", "size(contacts.\\n phone) > 0"])
+def test_blanks_in_a_name(when: str):
+    """A name may have blanks around its dot, as anywhere in CEL."""
+    verdict = evaluate(policy_of(rule(f'"{when}"')), page(("Tel 0171 2345678", 0.9)))
+    assert (verdict.decision, verdict.failures) == (Decision.REJECTED, ())
+    assert policy_of(rule(f'"{when}"')).language.reads_text
+
+
 def test_words_have_their_language():
     """A mention says the listed word and its language."""
     policy = policy_of(rule("words.drugs.exists(one, one.language == 'de')"), top=WORDS)
