@@ -186,7 +186,7 @@ class Language:
             raise ExpressionError(
                 f"at 1:1: is of type {_written(found)}, must be {_written(wanted)}"
             )
-        # A dot may have blanks around it; the last name is there in any case, which saves compiling.
+        # A dot may have blanks around it; the last name is there in any case.
         named = (name for name in self._found if name.rpartition(".")[2] in text)
         self._read |= {name for name in named if self._reads(text, name)}
         return compiled
