@@ -219,6 +219,9 @@ def _reason(reason: moderation_pb2.Reason) -> Json:
                 "model": seen.model,
                 "label": seen.label,
                 "score": seen.score if seen.HasField("score") else None,
+                "box": box(seen.box) if seen.HasField("box") else None,
+                "corners": [point(corner) for corner in seen.corners] or None,
+                "text": seen.text or None,
             }
             for seen in reason.evidence
         ],
