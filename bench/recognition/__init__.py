@@ -1,0 +1,1 @@
+"""How well models see, measured on pictures that are made here from photos that packages bring."""
