@@ -76,8 +76,7 @@ def inside(points: Points, mapping: Map, width: float, height: float) -> NDArray
     """Which points [n, 2] lie in what an upright rectangle is mapped onto. Raises LinAlgError for a
     map that flattens."""
     back = np.linalg.solve(mapping[:, :2], (points - mapping[:, 2]).T).T
-    found: NDArray[np.bool_] = ((back >= 0) & (back <= [width, height])).all(axis=1)
-    return found
+    return np.asarray(((back >= 0) & (back <= [width, height])).all(axis=1))
 
 
 def bounds(corners: Points) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Logos on a photo, through a whole mesh: built-in brands, and one that is registered on the way."""
+"""Logos on a photo, through a whole mesh: built-in brands, and one that is registered meanwhile."""
 
 from __future__ import annotations
 
@@ -68,7 +68,8 @@ def with_logo(of: Image.Image, left: int, top: int) -> bytes:
 
 async def looked(mesh: World) -> int:
     """How many images the replicas have looked for features in."""
-    return sum([(await mesh.counters("logo", replica))["inferences"] for replica in (0, 1)])
+    counters = [await mesh.counters("logo", replica) for replica in (0, 1)]
+    return sum(counted.get("inferences", 0) for counted in counters)
 
 
 async def test_a_built_in_brand_is_recognized_over_rest_and_grpc(mesh: World):

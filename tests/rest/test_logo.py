@@ -1,5 +1,4 @@
-"""`/v1/images/{id}/logo` and `/v1/brands`: what is recognized, by which brands, and how it is
-kept."""
+"""`/v1/images/{id}/logo` and `/v1/brands`: what is recognized, by which brands, how it is kept."""
 
 from __future__ import annotations
 
