@@ -392,3 +392,16 @@ async def test_gallery_is_recalled_at_the_next_start():
     async with with_logo(w, lost) as releases:
         await releases.start()
         assert await releases.last_version("logo") == FEATURES + revision
+
+
+async def test_slow_store_holds_no_answer_up():
+    """An answer of another model is named although the store does not say which brands there are:
+    without a gallery."""
+    w = World()
+    tenancy.act_for("acme")
+    async with with_logo(w, FakeLogo()) as releases:
+        await releases.current()
+        w.store.open.clear()
+        release = await asyncio.wait_for(releases.made_by({"nsfw": B}), 10)
+        assert (release.models["nsfw"], release.gallery) == (B, "")
+        w.store.open.set()
