@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Final, Self
 
 import orjson
@@ -29,7 +30,7 @@ class OwnBrand:
     registered_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Manifest:
     """A tenant's own brands, sorted by name."""
 
@@ -54,9 +55,16 @@ class Manifest:
         """
         if not self.brands:
             return base
-        parts = [base, [[brand.name, brand.picture] for brand in self.brands]]
+        own = hashlib.sha256(f"{base}/{self._content}".encode())
+        return own.hexdigest()[:REVISION_DIGITS]
+
+    @cached_property
+    def _content(self) -> str:
+        """Names all that makes the gallery. Kept: of 1,000 brands it takes most of a millisecond,
+        and every request asks."""
+        parts = [[brand.name, brand.picture] for brand in self.brands]
         canonical = json.dumps(parts, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:REVISION_DIGITS]
+        return hashlib.sha256(canonical.encode()).hexdigest()
 
     def encode(self) -> bytes:
         return orjson.dumps(

@@ -72,6 +72,13 @@ def rectangle(width: float, height: float) -> Points:
     return np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)
 
 
+def inside(points: Points, mapping: Map, width: float, height: float) -> NDArray[np.bool_]:
+    """Which points [n, 2] lie in what an upright rectangle is mapped onto. Raises LinAlgError for a
+    map that flattens."""
+    back = np.linalg.solve(mapping[:, :2], (points - mapping[:, 2]).T).T
+    return np.asarray(((back >= 0) & (back <= [width, height])).all(axis=1))
+
+
 def bounds(corners: Points) -> NDArray[np.float64]:
     """Left, top, right and bottom of points [n, 2]."""
     return np.concatenate([corners.min(axis=0), corners.max(axis=0)])

@@ -93,7 +93,7 @@ def recognize(
 
 
 def score(weight: float) -> float:
-    """How sure that is, in [0, 1): `1 - exp(-weight / 2)`. Not a probability."""
+    """How sure that is, in [0, 1]: `1 - exp(-weight / 2)`. Not a probability."""
     return round(1 - exp(-weight / 2), SCORE_DIGITS)
 
 
@@ -147,6 +147,10 @@ def places(
             yield weight, geometry.applied(mapping, geometry.rectangle(width, height))
         rest = np.ones(len(matches), np.bool_)
         rest[agreeing] = False
+        if weight is not None:
+            # What else is there is explained by it: letters that are twice in a word would
+            # otherwise be seen as the word once more, a letter further on.
+            rest &= ~geometry.inside(matches.seen[:, :2], mapping, width, height)
         matches = matches.take(rest)
 
 

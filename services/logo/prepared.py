@@ -98,14 +98,14 @@ def keep(built: Gallery, target: Path) -> None:
     )
     data = arrays.getvalue()
     try:
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".prepare-") as file:
-            file.write(MAGIC + hashlib.sha256(data).digest() + data)
-            file.flush()
-            os.fsync(file.fileno())
-            os.chmod(file.name, 0o644)
-            # Beside the target, so that this is a rename within one file system.
-            os.link(file.name, beside := f"{file.name}.whole")
-        os.replace(beside, target)
+        # Beside the target, so that the last move is a rename within one file system.
+        with tempfile.TemporaryDirectory(prefix=".prepare-", dir=target.parent) as folder:
+            made = Path(folder) / target.name
+            with made.open("wb") as file:
+                file.write(MAGIC + hashlib.sha256(data).digest() + data)
+                file.flush()
+                os.fsync(file.fileno())
+            made.replace(target)
     except OSError as error:
         raise ModelFileError(f"{target.name} cannot be kept: {error}") from error
 

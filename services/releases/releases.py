@@ -42,6 +42,9 @@ LONGEST_RETRY_S: Final = 10.0
 INTRODUCTION_S: Final = 5.0
 """How long after the start somebody who says nothing is waited for before requests are taken."""
 
+GALLERY_PATIENCE_S: Final = 0.5
+"""How long an answer waits for the store to say which brands its tenant has (a guess)."""
+
 COLLECT_S: Final = 0.05
 """How long what is heard of is collected before it is written: at a start all speak at once."""
 
@@ -154,11 +157,20 @@ class Releases:
 
         Published before it is returned, as all releases are: whoever is told a name can ask for it.
         """
+        (release,) = await self.made_each([(models, policies)])
+        return release
+
+    async def made_each(
+        self, answers: Sequence[tuple[Mapping[str, str], Mapping[str, str]]]
+    ) -> list[Release]:
+        """The releases of many answers, each as `made_by` says: brands are read once for all."""
         for part in self._parts:
             if part.is_due:  # what an answer is made of is there: news are for the next one
                 await (part.refresh(0.0) if part.last else part.news())
-        release = self._now if GALLERY_MODELS & models.keys() else await self._tenants()
-        return await self._named(release.having(models, policies))
+        rest = self._now
+        if any(not GALLERY_MODELS & models.keys() for models, _ in answers):
+            rest = await self._tenants()
+        return [await self._named(rest.having(*versions)) for versions in answers]
 
     async def find(self, name: str) -> Release:
         """A release that was named once. Raises ReleaseNotFound, StoreUnavailable."""
@@ -256,11 +268,12 @@ class Releases:
         return policies
 
     async def _tenants(self) -> Release:
-        """What is known now, with the current tenant's gallery: empty when that cannot be read, so
-        that nothing is said to be unmodified of which nobody knows."""
+        """What is known now, with the current tenant's gallery: empty when that cannot be read, or
+        not in time, so that nothing is said to be unmodified of which nobody knows."""
         try:
-            return self._now.within(await self._gallery())
-        except StoreUnavailable:
+            async with asyncio.timeout(GALLERY_PATIENCE_S):
+                return self._now.within(await self._gallery())
+        except (StoreUnavailable, TimeoutError):
             return self._now.within("")
 
     async def _gallery(self) -> str:

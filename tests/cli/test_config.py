@@ -46,7 +46,7 @@ def test_everything_reaches_the_processes(file, monkeypatch):
         config,
         dict.fromkeys(("images", "nsfw", "detection", "logo", "moderation", "rest"), 1),
     )
-    assert len(programs) == 5
+    assert len(programs) == 6
     for program in programs:
         env = trusted(program, "secret").env
         assert json.loads(env["VISIONMESH_RETENTION_DAYS"]) == {

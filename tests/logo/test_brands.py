@@ -12,6 +12,7 @@ from PIL import Image
 
 from services import errors
 from services.brands import store as brand_store
+from services.brands.manifest import Manifest, OwnBrand
 from services.brands.store import BrandStore
 from services.media.objects import Objects
 from services.serving import tenancy
@@ -234,6 +235,22 @@ async def test_as_many_as_may_be(objects: Objects):
         assert await few.own() == ["brand-20", "brand-21"]
         await few.delete("brand-20")
         await few.register("mine", PICTURE)
+
+
+async def test_ten_thousand_brands_are_too_many(one: Replica, objects: Objects):
+    """At the limit of 1,000 the next of 10,000 brands is refused by number, and the others are
+    listed in full."""
+    registered = datetime.now(UTC)
+    full = Manifest(
+        tuple(
+            OwnBrand(f"brand-{number:04}", f"{number:032x}", f"{number:064x}", registered)
+            for number in range(brand_store.MAX_BRANDS)
+        )
+    )
+    await objects.put("brands/acme/manifest.json", full.encode())
+    with pytest.raises(errors.TooManyBrands, match="1000 brands of your own, at most 1000"):
+        await one.register("mine", PICTURE)
+    assert await one.own() == [brand.name for brand in full.brands]
 
 
 async def test_unknown_brand_is_refused(one: Replica):

@@ -21,15 +21,18 @@ from schemathesis.generation.meta import TestPhase
 
 from services.rest import document
 from services.rest.fields import Shape
+from tests.logo.drawings import encoded, logo, on_white
 from tests.support import photos
 
 IMAGE: Final = photos.png(48, 32)
 IMAGES: Final = st.integers(0, 10_000).map(lambda seed: photos.png(48, 32, seed=seed))
 """Others mostly: what one test deletes must not be what another one stores again meanwhile."""
 
+LOGO: Final = encoded(on_white(logo(7)), "PNG")
 KNOWN: Final = {
     "id": hashlib.sha256(IMAGE).hexdigest(),
     "model": "nsfw",
+    "name": "conforming",
     "file": "swagger-ui.css",
     "release": "",  # of the mesh that is asked: see `_current_release`
 }
@@ -93,6 +96,8 @@ def _make_right(case: Any) -> None:
         query["fields"] = _some_fields(case.operation.definition.raw["operationId"])
     if "policy" in query:
         query["policy"] = ("default", "strict")[len(query["policy"]) % 2]
+    if "brands" in query:
+        query["brands"] = "alpha"
     if "release" in query:
         query["release"] = _current_release(case)
     if "include" in query:
@@ -121,6 +126,8 @@ def _find_known(case: Any) -> None:
             path[name] = KNOWN[name] or _current_release(case)
     if path.get("id") == KNOWN["id"]:
         _store(_base_url(case))
+    if path.get("name") == KNOWN["name"] and case.method.upper() == "DELETE":
+        _register(_base_url(case))
 
 
 def _some_fields(operation: str) -> str:
@@ -147,3 +154,14 @@ def _store(base_url: str) -> None:
     requests.post(
         f"{base_url}/v1/images", IMAGE, headers={"Content-Type": "image/png"}, timeout=60
     ).raise_for_status()
+
+
+def _register(base_url: str) -> None:
+    """See that there is a brand of the known name: 409 when it was there."""
+    answer = requests.put(
+        f"{base_url}/v1/brands/{KNOWN['name']}",
+        LOGO,
+        headers={"Content-Type": "image/png"},
+        timeout=60,
+    )
+    assert answer.status_code in (201, 409), answer.text
