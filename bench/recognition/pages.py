@@ -69,17 +69,22 @@ def fonts(folders: Sequence[Path]) -> Iterator[Path]:
         yield from sorted([*folder.rglob("*.ttf"), *folder.rglob("*.otf")])
 
 
-def page(font: Font, lines: Sequence[str] = LINES, colours: str = "black on white") -> Sheet:
-    """Lines below each other, on one plain colour, in a frame of two of their heights."""
+def page(
+    font: Font,
+    lines: Sequence[str] = LINES,
+    colours: str = "black on white",
+    spacing: float = 1.6,
+) -> Sheet:
+    """Lines `spacing` times their size below each other, on one colour, with a frame around."""
     ink, ground = COLOURS[colours]
     size = round(font.size)
     width = max(round(font.getlength(line)) for line in lines) + 4 * size
-    image = Image.new("RGB", (width, round(size * (1.6 * len(lines) + 4))), ground)
+    image = Image.new("RGB", (width, round(size * (spacing * len(lines) + 4))), ground)
     draw = ImageDraw.Draw(image)
     return Sheet(
         image,
         tuple(
-            write(draw, font, line, (2 * size, round(size * (2 + 1.6 * row))), ink)
+            write(draw, font, line, (2 * size, round(size * (2 + spacing * row))), ink)
             for row, line in enumerate(lines)
         ),
     )
@@ -114,7 +119,8 @@ def over_photo(photo: Image.Image, font: Font, lines: Sequence[str], seed: int) 
         if free < 0:
             continue
         place = (4 + int(random.integers(0, free + 1)), int(top))
-        beneath = np.asarray(image.crop((*place, place[0] + 40, place[1] + height)), np.float64)
+        end = (image.width - free - 8 + place[0], place[1] + height)
+        beneath = np.asarray(image.crop((*place, *end)), np.float64)
         plain: Colour = (255, 255, 255) if beneath.mean() < 128 else (0, 0, 0)
         ink, edge = [((255, 255, 255), (0, 0, 0)), ((0, 0, 0), (255, 255, 255)), (plain, None)][
             number % 3

@@ -7,6 +7,8 @@ Post-processing is that of Differentiable Binarization (https://arxiv.org/abs/19
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
+from math import dist
 from typing import Final
 
 import cv2
@@ -23,6 +25,16 @@ MIN_KERNEL: Final = 3.0
 MIN_GROWN: Final = 5.0
 """Pixels of the shorter side of a box."""
 
+PIECE: Final = 0.4
+"""Of a box's area, from which on it belongs to another one. A guess."""
+
+SAME: Final = 0.8
+"""Of a box's area, from which on another one says the same. A guess."""
+
+LINE: Final = 0.25
+"""Of a box's shorter side: what is thinner is a line of a paragraph, not a stroke of a letter. A
+guess."""
+
 Quads = NDArray[np.float32]
 """[n, 4, 2]: corners as x and y, clockwise from the upper left one."""
 
@@ -30,10 +42,14 @@ Quads = NDArray[np.float32]
 def find_boxes(probabilities: NDArray[np.float32], parameters: Parameters) -> Quads:
     """Boxes around the lines in a map [H, W], in its pixels, the largest first."""
     mask = (probabilities > parameters.min_probability).astype(np.uint8)
-    contours, _ = cv2.findContours(
-        cv2.dilate(mask, np.ones((2, 2), np.uint8)), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE
-    )
-    rectangles = [cv2.minAreaRect(contour) for contour in contours]
+    regions = cv2.dilate(mask, np.ones((2, 2), np.uint8))
+    contours, hierarchy = cv2.findContours(regions, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    # The borders of regions, but not those of holes in them, which have a parent.
+    rectangles = [
+        cv2.minAreaRect(contour)
+        for contour, (*_, parent) in zip(contours, hierarchy[0] if contours else (), strict=True)
+        if parent < 0
+    ]
     large = [rectangle for rectangle in rectangles if min(rectangle[1]) >= MIN_KERNEL]
     large.sort(key=lambda rectangle: -rectangle[1][0] * rectangle[1][1])
     found = [
@@ -43,6 +59,44 @@ def find_boxes(probabilities: NDArray[np.float32], parameters: Parameters) -> Qu
         and min(grown(size, parameters.unclip)) >= MIN_GROWN
     ]
     return np.array(found[: parameters.max_lines], np.float32).reshape(-1, 4, 2)
+
+
+def merged(whole: Quads, parts: Quads, tall: float) -> Quads:
+    """Boxes that were found in the whole picture, and those found in its parts, each line once.
+
+    The parts see small letters better. Of letters that are `tall` or more they see pieces: there
+    the whole is right, unless what the parts see in a box are the lines of a paragraph. Coordinates
+    and `tall` are in the same pixels. The largest come first.
+    """
+    kept = list(parts)
+    for box in whole:
+        area, height = cv2.contourArea(box), _short_side(box)
+        within = [_common(box, other) for other in kept]
+        pieces = [
+            common >= PIECE * min(cv2.contourArea(other), area)
+            for common, other in zip(within, kept, strict=True)
+        ]
+        lines = [_short_side(one) < LINE * height for one in compress(kept, pieces)]
+        paragraph = 2 * sum(lines) > len(lines)
+        known = max(within, default=0.0) >= SAME * area or (
+            height < tall and sum(within) >= PIECE * area
+        )
+        if not known and not paragraph:
+            kept = [one for one, piece in zip(kept, pieces, strict=True) if not piece]
+            kept.append(box)
+    kept.sort(key=lambda box: -cv2.contourArea(box))
+    return np.array(kept, np.float32).reshape(-1, 4, 2)
+
+
+def _short_side(quad: NDArray[np.float32]) -> float:
+    return min(dist(quad[0], quad[1]), dist(quad[0], quad[3]))
+
+
+def _common(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """The area that two boxes have in common."""
+    if (one.min(axis=0) >= other.max(axis=0)).any() or (other.min(axis=0) >= one.max(axis=0)).any():
+        return 0.0
+    return float(cv2.intersectConvexConvex(one, other)[0])
 
 
 def grown(size: Sequence[float], unclip: float) -> tuple[float, float]:

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import ModuleType
 from typing import ClassVar, Final
 
@@ -27,10 +28,11 @@ from services.ocr import (
     reading,
     reading_order,
     scripts,
+    tiles,
 )
 from services.ocr.boxes import Quads
-from services.ocr.processing import Page
-from services.ocr.reading import Reader, Reading
+from services.ocr.processing import Page, View
+from services.ocr.reading import Reader, Reading, together
 from services.ocr.types import Corners, Line, OcrResult, Parameters
 
 DETECTOR: Final = "ocr-detector"
@@ -45,6 +47,7 @@ SOURCES: Final[tuple[ModuleType, ...]] = (
     processing,
     reading,
     reading_order,
+    tiles,
     *PIXEL_SOURCES,
 )
 """The modules that decide between an image's bytes and what is read in it."""
@@ -57,7 +60,7 @@ SCORE_DIGITS: Final = 4
 
 def warm_up(parameters: Parameters) -> dict[str, tuple[Tensors, ...]]:
     """Inputs of the shapes that each engine will see: of the detector, one of many."""
-    square = parameters.min_side + -parameters.min_side % processing.STRIDE
+    square = parameters.max_tile
     return {
         DETECTOR: (_zeros(1, square, square),),
         CLASSIFIER: (_zeros(1, crops.HEIGHT, crops.CLASSIFIED_WIDTH),),
@@ -106,7 +109,7 @@ class OcrModel:
             return OcrResult(())
         async with self._slots:
             page, quads = await self._detect(picture)
-            readings = await self._reader.read(page.rgb, quads * np.float32(page.read))
+            readings = await self._reader.read(page.rgb, quads * np.float32(page.scale))
         return await asyncio.to_thread(self._arranged, quads, readings, picture)
 
     def encode(self, result: OcrResult) -> bytes:
@@ -116,13 +119,12 @@ class OcrModel:
         converters.check_result(encoded)
 
     async def _detect(self, picture: Picture) -> tuple[Page, Quads]:
-        """The decoded picture, and boxes in pixels of the original."""
-        parameters = self._parameters
+        """The decoded picture, and boxes in pixels of the original, the largest first."""
         opened: list[Page] = []
 
         def prepare() -> Tensors:
-            opened.append(processing.open_page(picture, parameters))
-            return processing.detector_input(opened[0], picture.width, picture.height)
+            opened.append(processing.open_page(picture, self._parameters))
+            return processing.detector_input(opened[0].views[0].pixels)
 
         # Where no JPEG decoder scales, a big picture takes a gigabyte for a moment.
         big = picture.width * picture.height > BIG_PIXELS
@@ -130,13 +132,28 @@ class OcrModel:
             # Decoding travels to the engine's thread: one hop, and never more than it has workers.
             outputs = await self._detector.infer(prepare)
         (page,) = opened
+        first, *others = page.views
+        found = await asyncio.to_thread(self._boxes, outputs[boxes.OUTPUT][0, 0], first)
+        for view in others:
+            small = await asyncio.to_thread(self._boxes, await self._searched(view), view)
+            tall = self._parameters.tall_letters / first.scale
+            found = await asyncio.to_thread(boxes.merged, found, small, tall)
+        return page, found[: crops.affordable(found, self._parameters)]
 
-        def find() -> Quads:
-            quads = boxes.find_boxes(outputs[boxes.OUTPUT][0, 0], parameters)
-            quads = (quads - page.margin) / np.float32(page.seen)
-            return quads[: crops.affordable(quads, parameters)]
+    async def _searched(self, view: View) -> NDArray[np.float32]:
+        """The detector's map of a view that it sees in parts."""
+        height, width = view.pixels.shape[:2]
+        places = tiles.tiles(width, height, self._parameters)
+        outputs = await together(
+            self._detector.infer(partial(processing.detector_input, place.of(view.pixels)))
+            for place in places
+        )
+        maps = [output[boxes.OUTPUT][0, 0] for output in outputs]
+        return await asyncio.to_thread(tiles.stitched, maps, places, width, height)
 
-        return page, await asyncio.to_thread(find)
+    def _boxes(self, probabilities: NDArray[np.float32], view: View) -> Quads:
+        quads = boxes.find_boxes(probabilities, self._parameters)
+        return (quads - np.float32(view.margin)) / np.float32(view.scale)
 
     def _arranged(self, quads: Quads, readings: Sequence[Reading], picture: Picture) -> OcrResult:
         """What was read, without what is nothing, in reading order."""

@@ -16,8 +16,8 @@ from services.ocr.types import Corners
 MIN_COLUMN_LINES: Final = 3
 """Lines on both sides of a gap that makes columns. A guess."""
 
-MIN_COLUMN_ASPECT: Final = 6.0
-"""Median width by height of the lines of a column: about twelve letters; cells are shorter. A
+MIN_COLUMN_ASPECT: Final = 4.5
+"""Median width by height of the lines of a column: about ten letters; cells are shorter. A
 guess."""
 
 SAME_ROW: Final = 0.5
