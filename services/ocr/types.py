@@ -46,7 +46,7 @@ class Parameters:
 
     max_pixels: int = 1_500_000
     """Of the picture that is searched for small text; a larger one is scaled down to that."""
-    min_side: int = 480
+    min_side: int = 640
     """The shorter side that a smaller picture is scaled up to."""
     max_enlargement: float = 2.0
     """How much at most: beyond, there is nothing more to see."""
@@ -64,12 +64,12 @@ class Parameters:
     margin: int = 16
     """Pixels around the picture, without which text that touches the border is missed."""
     min_probability: float = 0.3
-    """Of a pixel that belongs to text. This, `unclip` and `min_box_score` are of the model's
-    authors."""
+    """Of a pixel that belongs to text. This and `min_box_score` are of the model's authors."""
     min_box_score: float = 0.5
     """Mean of the probabilities in a box."""
-    unclip: float = 1.6
-    """How far the detector's kernels are grown back into lines."""
+    unclip: float = 2.0
+    """How far the detector's kernels are grown back into lines; 1.6 with its authors, which cuts
+    letters off."""
     max_lines: int = 1000
     """Boxes that are read, the largest first."""
     max_reading: int = 250_000

@@ -147,7 +147,7 @@ async def test_large_letters_of_a_large_picture_are_read_once(model: OcrModel, s
     """Letters of any size, up to those that no tile holds, are one line and no pieces."""
     page = Image.new("RGB", (3000, 2000), "white")
     page.paste(written("SALE", size=size), (200, 300))
-    assert texts(await look(model, page), 0.0) == ["SALE"]
+    assert texts(await look(model, page)) == ["SALE"]
 
 
 async def test_text_over_a_photo_is_read(model: OcrModel):
