@@ -7,7 +7,7 @@ Post-processing is that of Differentiable Binarization (https://arxiv.org/abs/19
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import compress
+from itertools import islice
 from math import dist
 from typing import Final
 
@@ -29,7 +29,7 @@ PIECE: Final = 0.4
 """Of a box's area, from which on it belongs to another one. A guess."""
 
 SAME: Final = 0.8
-"""Of a box's area, from which on another one says the same. A guess."""
+"""Of the larger one's area, from which on two boxes are one. A guess."""
 
 LINE: Final = 0.25
 """Of a box's shorter side: what is thinner is a line of a paragraph, not a stroke of a letter. A
@@ -52,13 +52,13 @@ def find_boxes(probabilities: NDArray[np.float32], parameters: Parameters) -> Qu
     ]
     large = [rectangle for rectangle in rectangles if min(rectangle[1]) >= MIN_KERNEL]
     large.sort(key=lambda rectangle: -rectangle[1][0] * rectangle[1][1])
-    found = [
+    sure = (
         corners(centre, grown(size, parameters.unclip), angle)
         for centre, size, angle in large
         if mean_within(probabilities, corners(centre, size, angle)) >= parameters.min_box_score
         and min(grown(size, parameters.unclip)) >= MIN_GROWN
-    ]
-    return np.array(found[: parameters.max_lines], np.float32).reshape(-1, 4, 2)
+    )
+    return np.array([*islice(sure, parameters.max_lines)], np.float32).reshape(-1, 4, 2)
 
 
 def merged(whole: Quads, parts: Quads, tall: float) -> Quads:
@@ -68,24 +68,25 @@ def merged(whole: Quads, parts: Quads, tall: float) -> Quads:
     the whole is right, unless what the parts see in a box are the lines of a paragraph. Coordinates
     and `tall` are in the same pixels. The largest come first.
     """
-    kept = list(parts)
-    for box in whole:
-        area, height = cv2.contourArea(box), _short_side(box)
-        within = [_common(box, other) for other in kept]
-        pieces = [
-            common >= PIECE * min(cv2.contourArea(other), area)
-            for common, other in zip(within, kept, strict=True)
-        ]
-        lines = [_short_side(one) < LINE * height for one in compress(kept, pieces)]
-        paragraph = 2 * sum(lines) > len(lines)
-        known = max(within, default=0.0) >= SAME * area or (
-            height < tall and sum(within) >= PIECE * area
-        )
-        if not known and not paragraph:
-            kept = [one for one, piece in zip(kept, pieces, strict=True) if not piece]
-            kept.append(box)
-    kept.sort(key=lambda box: -cv2.contourArea(box))
-    return np.array(kept, np.float32).reshape(-1, 4, 2)
+    boxes = np.concatenate([parts, whole])
+    areas = np.array([cv2.contourArea(box) for box in boxes])
+    lows, highs = boxes.min(axis=1), boxes.max(axis=1)
+    kept = np.arange(len(boxes)) < len(parts)
+    for place in range(len(parts), len(boxes)):
+        touching = (lows < highs[place]).all(axis=1) & (highs > lows[place]).all(axis=1)
+        near = np.flatnonzero(kept & touching)
+        common = np.array([_common(boxes[place], boxes[other]) for other in near])
+        pieces = near[common >= PIECE * np.minimum(areas[near], areas[place])]
+        height = _short_side(boxes[place])
+        lines = sum(_short_side(boxes[piece]) < LINE * height for piece in pieces)
+        paragraph = 2 * lines > len(pieces)
+        known = (common >= SAME * np.maximum(areas[near], areas[place])).any()
+        seen = height < tall and common.sum() >= PIECE * areas[place]
+        if not (known or seen or paragraph):
+            kept[pieces] = False
+            kept[place] = True
+    left = np.flatnonzero(kept)
+    return boxes[left[np.argsort(-areas[left], kind="stable")]]
 
 
 def _short_side(quad: NDArray[np.float32]) -> float:
@@ -94,8 +95,6 @@ def _short_side(quad: NDArray[np.float32]) -> float:
 
 def _common(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     """The area that two boxes have in common."""
-    if (one.min(axis=0) >= other.max(axis=0)).any() or (other.min(axis=0) >= one.max(axis=0)).any():
-        return 0.0
     return float(cv2.intersectConvexConvex(one, other)[0])
 
 

@@ -44,7 +44,7 @@ class Parameters:
     docs/recognition.md has what those that are measured were chosen by.
     """
 
-    max_pixels: int = 1_500_000
+    max_pixels: int = 3_000_000
     """Of the picture that is searched for small text; a larger one is scaled down to that."""
     min_side: int = 640
     """The shorter side that a smaller picture is scaled up to."""
