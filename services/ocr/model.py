@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from types import ModuleType
 from typing import ClassVar, Final
@@ -18,8 +17,10 @@ from services.inference.engine import Engine, Tensors
 from services.inference.picture import Picture, Source
 from services.inference.pixels import PIXEL_LIBRARIES, PIXEL_SOURCES
 from services.inference.versioning import model_version
+from services.media.formats import jpeg
 from services.media.store import BIG_PIXELS
 from services.ocr import (
+    arranging,
     boxes,
     converters,
     crops,
@@ -32,8 +33,8 @@ from services.ocr import (
 )
 from services.ocr.boxes import Quads
 from services.ocr.processing import Page, View
-from services.ocr.reading import Reader, Reading, together
-from services.ocr.types import Corners, Line, OcrResult, Parameters
+from services.ocr.reading import Reader, together
+from services.ocr.types import OcrResult, Parameters
 
 DETECTOR: Final = "ocr-detector"
 CLASSIFIER: Final = "ocr-direction"
@@ -41,6 +42,7 @@ RECOGNIZER: Final = "ocr"
 """The model's files, as the registry calls them."""
 
 SOURCES: Final[tuple[ModuleType, ...]] = (
+    arranging,
     boxes,
     crops,
     decoding,
@@ -53,9 +55,6 @@ SOURCES: Final[tuple[ModuleType, ...]] = (
 """The modules that decide between an image's bytes and what is read in it."""
 
 LIBRARIES: Final = (*PIXEL_LIBRARIES, "opencv-python-headless")
-
-SCORE_DIGITS: Final = 4
-"""Of a score that is kept: the rest differs from machine to machine."""
 
 
 def warm_up(parameters: Parameters) -> dict[str, tuple[Tensors, ...]]:
@@ -110,7 +109,14 @@ class OcrModel:
         async with self._slots:
             page, quads = await self._detect(picture)
             readings = await self._reader.read(page.rgb, quads * np.float32(page.scale))
-        return await asyncio.to_thread(self._arranged, quads, readings, picture)
+        return await asyncio.to_thread(
+            arranging.arranged,
+            quads,
+            readings,
+            picture.width,
+            picture.height,
+            self._parameters,
+        )
 
     def encode(self, result: OcrResult) -> bytes:
         return converters.encode_result(result)
@@ -126,17 +132,18 @@ class OcrModel:
             opened.append(processing.open_page(picture, self._parameters))
             return processing.detector_input(opened[0].views[0].pixels)
 
-        # Where no JPEG decoder scales, a big picture takes a gigabyte for a moment.
-        big = picture.width * picture.height > BIG_PIXELS
+        # Where no decoder scales, a big picture takes a gigabyte for a moment.
+        pixels = picture.width * picture.height
+        big = pixels > BIG_PIXELS and not jpeg.matches(picture.data)
         async with self._big if big else contextlib.nullcontext():
             # Decoding travels to the engine's thread: one hop, and never more than it has workers.
             outputs = await self._detector.infer(prepare)
         (page,) = opened
         first, *others = page.views
+        tall = self._parameters.tall_letters / first.scale
         found = await asyncio.to_thread(self._boxes, outputs[boxes.OUTPUT][0, 0], first)
         for view in others:
             small = await asyncio.to_thread(self._boxes, await self._searched(view), view)
-            tall = self._parameters.tall_letters / first.scale
             found = await asyncio.to_thread(boxes.merged, found, small, tall)
         return page, found[: crops.affordable(found, self._parameters)]
 
@@ -152,34 +159,8 @@ class OcrModel:
         return await asyncio.to_thread(tiles.stitched, maps, places, width, height)
 
     def _boxes(self, probabilities: NDArray[np.float32], view: View) -> Quads:
-        quads = boxes.find_boxes(probabilities, self._parameters)
-        return (quads - np.float32(view.margin)) / np.float32(view.scale)
-
-    def _arranged(self, quads: Quads, readings: Sequence[Reading], picture: Picture) -> OcrResult:
-        """What was read, without what is nothing, in reading order."""
-        lines = []
-        turns: Counter[int] = Counter()
-        for quad, said in zip(quads, readings, strict=True):
-            score, text = round(said.score, SCORE_DIGITS), said.text.strip()
-            corners = _corners(crops.turned(quad, said.turn), picture.width, picture.height)
-            if text and score >= self._parameters.min_score and _has_area(corners):
-                lines.append(Line(text, score, corners))
-                turns[said.turn % 4] += len(text)
-        turn = max(turns, key=lambda one: turns[one], default=0)
-        order = reading_order.reading_order([line.corners for line in lines], turn)
-        return OcrResult(tuple(lines[place] for place in order))
+        return view.in_original(boxes.find_boxes(probabilities, self._parameters))
 
 
 def _zeros(count: int, height: int, width: int) -> Tensors:
     return {processing.INPUT: np.zeros((count, 3, height, width), np.float32)}
-
-
-def _corners(quad: NDArray[np.float32], width: int, height: int) -> Corners:
-    """In whole pixels, inside of the image or on its border."""
-    inside = np.clip(np.rint(quad), 0, [width, height]).astype(int)
-    first, second, third, fourth = ((int(x), int(y)) for x, y in inside)
-    return first, second, third, fourth
-
-
-def _has_area(corners: Corners) -> bool:
-    return all(len(set(values)) > 1 for values in zip(*corners, strict=True))

@@ -33,6 +33,10 @@ class View:
     scale: float
     margin: int
 
+    def in_original(self, quads: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Corners [n, 4, 2] of this view as corners of the original."""
+        return (quads - np.float32(self.margin)) / np.float32(self.scale)
+
 
 @dataclass(frozen=True, slots=True)
 class Page:

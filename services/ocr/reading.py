@@ -52,7 +52,7 @@ class Reader:
         lines = await self._cut(rgb, zip(quads, turns, strict=True))
         for place, flipped in enumerate(await self._flipped(lines)):
             if flipped:
-                turns[place] += 2
+                turns[place] = (turns[place] + 2) % 4
                 lines[place] = crops.upside_down(lines[place])
         readings = await self._recognize(lines, turns)
         again = [
