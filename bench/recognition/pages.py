@@ -97,7 +97,7 @@ def large_page(font: Font, count: int) -> Sheet:
     draw = ImageDraw.Draw(image)
     drawn = []
     for row in range(count):
-        place = (150 + 400 * (row % 4), 200 + (row * 3000) // count)
+        place = (150 + 250 * (row % 4), 200 + (row * 3000) // count)
         drawn.append(write(draw, font, LINES[row % len(LINES)], place, (0, 0, 0)))
     return Sheet(image, tuple(drawn))
 

@@ -7,6 +7,7 @@ whatever scale, and stand out in a part of that page.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import ceil
 from typing import NamedTuple
 
@@ -42,12 +43,26 @@ def tiles(width: int, height: int, parameters: Parameters) -> list[Tile]:
 def stitched(
     maps: Sequence[NDArray[np.float32]], places: Sequence[Tile], width: int, height: int
 ) -> NDArray[np.float32]:
-    """The map of the whole, [height, width]: where parts overlap, what the surest one says."""
+    """The map of the whole, [height, width]: where parts overlap, each up to the middle of that.
+
+    What lies at the border of a part is seen cut off there, and is thicker in its map.
+    """
     whole = np.zeros((height, width), np.float32)
+    columns = _spans([place.left for place in places], places[0].width, width)
+    rows = _spans([place.top for place in places], places[0].height, height)
     for part, place in zip(maps, places, strict=True):
-        under = whole[place.top : place.top + place.height, place.left : place.left + place.width]
-        np.maximum(under, part, out=under)
+        (left, right), (top, bottom) = columns[place.left], rows[place.top]
+        whole[top:bottom, left:right] = part[
+            top - place.top : bottom - place.top, left - place.left : right - place.left
+        ]
     return whole
+
+
+def _spans(starts: Sequence[int], length: int, size: int) -> dict[int, tuple[int, int]]:
+    """From where to where each part counts along one side, by its start."""
+    ordered = sorted(set(starts))
+    seams = [(before + length + after) // 2 for before, after in pairwise(ordered)]
+    return dict(zip(ordered, pairwise([0, *seams, size]), strict=True))
 
 
 def _parts(size: int, parameters: Parameters) -> tuple[list[int], int]:

@@ -185,13 +185,15 @@ def test_tiles_cover_a_picture_and_overlap(size: tuple[int, int]):
         assert (length - steps >= PARAMETERS.overlap).all()
 
 
-def test_stitched_map_is_that_of_the_surest_tile():
-    """Where tiles overlap the map has the higher probability, elsewhere the only one."""
-    places = [tiles.Tile(0, 0, 64, 32), tiles.Tile(32, 0, 64, 32)]
-    maps = [np.full((32, 64), 0.4, np.float32), np.full((32, 64), 0.7, np.float32)]
-    whole = tiles.stitched(maps, places, 96, 32)
-    assert (whole[:, :32] == np.float32(0.4)).all()
-    assert (whole[:, 32:] == np.float32(0.7)).all()
+def test_stitched_map_has_each_tile_up_to_the_middle_of_what_overlaps():
+    """Of what two tiles see, each one's half is in the map; all of it is from one of them."""
+    places = [tiles.Tile(left, top, 64, 64) for top in (0, 32) for left in (0, 32)]
+    maps = [np.full((64, 64), number / 4, np.float32) for number in range(1, 5)]
+    whole = tiles.stitched(maps, places, 96, 96)
+    for number, (row, column) in enumerate(((0, 0), (0, 48), (48, 0), (48, 48)), start=1):
+        assert (whole[row : row + 48, column : column + 48] == np.float32(number / 4)).all()
+    (alone,) = [np.random.default_rng(2).random((64, 96), np.float32)]
+    assert (tiles.stitched([alone], [tiles.Tile(0, 0, 96, 64)], 96, 64) == alone).all()
 
 
 def quads(*found: NDArray[np.float32]) -> boxes.Quads:
