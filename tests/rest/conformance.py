@@ -41,6 +41,7 @@ SCHEMAS: Final = {
     "headImage": "Image",
     "getImageNsfw": "ImageNsfw",
     "getImageDetection": "ImageDetection",
+    "getImageOcr": "ImageOcr",
     "getImageModeration": "ImageModeration",
     "createModeration": "ImageModeration",
     "getModel": "Model",
