@@ -56,11 +56,12 @@ class Sheet:
     image: Image.Image
     lines: tuple[Drawn, ...]
 
-    @property
-    def png(self) -> bytes:
-        with io.BytesIO() as file:
-            self.image.save(file, "PNG", compress_level=1)
-            return file.getvalue()
+
+def encoded(image: Image.Image) -> bytes:
+    """A picture as PNG, as it is."""
+    with io.BytesIO() as file:
+        image.save(file, "PNG", compress_level=1)
+        return file.getvalue()
 
 
 def fonts(folders: Sequence[Path]) -> Iterator[Path]:
@@ -69,20 +70,36 @@ def fonts(folders: Sequence[Path]) -> Iterator[Path]:
         yield from sorted([*folder.rglob("*.ttf"), *folder.rglob("*.otf")])
 
 
-def page(font: Font, lines: Sequence[str] = LINES, colours: str = "black on white") -> Sheet:
-    """Lines below each other, on one plain colour, in a frame of two of their heights."""
+def page(
+    font: Font,
+    lines: Sequence[str] = LINES,
+    colours: str = "black on white",
+    spacing: float = 1.6,
+) -> Sheet:
+    """Lines `spacing` times their size below each other, on one colour, with a frame around."""
     ink, ground = COLOURS[colours]
     size = round(font.size)
     width = max(round(font.getlength(line)) for line in lines) + 4 * size
-    image = Image.new("RGB", (width, round(size * (1.6 * len(lines) + 4))), ground)
+    image = Image.new("RGB", (width, round(size * (spacing * len(lines) + 4))), ground)
     draw = ImageDraw.Draw(image)
     return Sheet(
         image,
         tuple(
-            write(draw, font, line, (2 * size, round(size * (2 + 1.6 * row))), ink)
+            write(draw, font, line, (2 * size, round(size * (2 + spacing * row))), ink)
             for row, line in enumerate(lines)
         ),
     )
+
+
+def large_page(font: Font, count: int) -> Sheet:
+    """A white page of A4 at 300 dots an inch, with few lines of one font far apart."""
+    image = Image.new("RGB", (2480, 3508), (255, 255, 255))
+    draw = ImageDraw.Draw(image)
+    drawn = []
+    for row in range(count):
+        place = (150 + 250 * (row % 4), 200 + (row * 3000) // count)
+        drawn.append(write(draw, font, LINES[row % len(LINES)], place, (0, 0, 0)))
+    return Sheet(image, tuple(drawn))
 
 
 def write(
@@ -100,26 +117,28 @@ def write(
     return Drawn(text, (int(left), int(top), int(right), int(bottom)))
 
 
-def over_photo(photo: Image.Image, font: Font, lines: Sequence[str], seed: int) -> Sheet:
-    """As many of these lines as fit over a photo: white with a black edge, black with a white one,
-    or plain in the colour that differs most from what is beneath."""
+def over_photo(
+    photo: Image.Image, font: Font, lines: Sequence[str], seed: int, outlined: bool
+) -> Sheet:
+    """As many of these lines as fit over a photo: with an edge, white around black or black around
+    white, or plain, black or white, whichever differs more from what is beneath."""
     random = np.random.default_rng(seed)
-    image = photo.convert("RGB")
+    image = photo.copy()
     draw = ImageDraw.Draw(image)
     drawn: list[Drawn] = []
     height = round(font.size * 1.8)
     tops = random.permutation(np.arange(4, max(5, image.height - height), height))
     for number, (text, top) in enumerate(zip(lines, tops, strict=False)):
-        free = image.width - round(font.getlength(text)) - 8
+        width = round(font.getlength(text))
+        free = image.width - width - 8
         if free < 0:
             continue
         place = (4 + int(random.integers(0, free + 1)), int(top))
-        beneath = np.asarray(image.crop((*place, place[0] + 40, place[1] + height)), np.float64)
-        plain: Colour = (255, 255, 255) if beneath.mean() < 128 else (0, 0, 0)
-        ink, edge = [((255, 255, 255), (0, 0, 0)), ((0, 0, 0), (255, 255, 255)), (plain, None)][
-            number % 3
-        ]
-        drawn.append(write(draw, font, text, place, ink, edge))
+        beneath = image.crop((*place, place[0] + width, place[1] + height))
+        dark = number % 2 == 0 if outlined else np.asarray(beneath, np.float64).mean() >= 128
+        black, white = (0, 0, 0), (255, 255, 255)
+        ink, edge = (black, white) if dark else (white, black)
+        drawn.append(write(draw, font, text, place, ink, edge if outlined else None))
     return Sheet(image, tuple(drawn))
 
 

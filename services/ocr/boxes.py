@@ -7,6 +7,8 @@ Post-processing is that of Differentiable Binarization (https://arxiv.org/abs/19
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
+from math import dist
 from typing import Final
 
 import cv2
@@ -23,6 +25,16 @@ MIN_KERNEL: Final = 3.0
 MIN_GROWN: Final = 5.0
 """Pixels of the shorter side of a box."""
 
+PIECE: Final = 0.4
+"""Of a box's area, from which on it belongs to another one. A guess."""
+
+SAME: Final = 0.8
+"""Of the larger one's area, from which on two boxes are one. A guess."""
+
+LINE: Final = 0.25
+"""Of a box's shorter side: what is thinner is a line of a paragraph, not a stroke of a letter. A
+guess."""
+
 Quads = NDArray[np.float32]
 """[n, 4, 2]: corners as x and y, clockwise from the upper left one."""
 
@@ -30,19 +42,60 @@ Quads = NDArray[np.float32]
 def find_boxes(probabilities: NDArray[np.float32], parameters: Parameters) -> Quads:
     """Boxes around the lines in a map [H, W], in its pixels, the largest first."""
     mask = (probabilities > parameters.min_probability).astype(np.uint8)
-    contours, _ = cv2.findContours(
-        cv2.dilate(mask, np.ones((2, 2), np.uint8)), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE
-    )
-    rectangles = [cv2.minAreaRect(contour) for contour in contours]
+    regions = cv2.dilate(mask, np.ones((2, 2), np.uint8))
+    contours, hierarchy = cv2.findContours(regions, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    # The borders of regions, but not those of holes in them, which have a parent.
+    rectangles = [
+        cv2.minAreaRect(contour)
+        for contour, (*_, parent) in zip(contours, hierarchy[0] if contours else (), strict=True)
+        if parent < 0
+    ]
     large = [rectangle for rectangle in rectangles if min(rectangle[1]) >= MIN_KERNEL]
     large.sort(key=lambda rectangle: -rectangle[1][0] * rectangle[1][1])
-    found = [
+    sure = (
         corners(centre, grown(size, parameters.unclip), angle)
         for centre, size, angle in large
         if mean_within(probabilities, corners(centre, size, angle)) >= parameters.min_box_score
         and min(grown(size, parameters.unclip)) >= MIN_GROWN
-    ]
-    return np.array(found[: parameters.max_lines], np.float32).reshape(-1, 4, 2)
+    )
+    return np.array([*islice(sure, parameters.max_lines)], np.float32).reshape(-1, 4, 2)
+
+
+def merged(whole: Quads, parts: Quads, tall: float) -> Quads:
+    """Boxes that were found in the whole picture, and those found in its parts, each line once.
+
+    The parts see small letters better. Of letters that are `tall` or more they see pieces: there
+    the whole is right, unless what the parts see in a box are the lines of a paragraph. Coordinates
+    and `tall` are in the same pixels. The largest come first.
+    """
+    boxes = np.concatenate([parts, whole])
+    areas = np.array([cv2.contourArea(box) for box in boxes])
+    lows, highs = boxes.min(axis=1), boxes.max(axis=1)
+    kept = np.arange(len(boxes)) < len(parts)
+    for place in range(len(parts), len(boxes)):
+        touching = (lows < highs[place]).all(axis=1) & (highs > lows[place]).all(axis=1)
+        near = np.flatnonzero(kept & touching)
+        common = np.array([_common(boxes[place], boxes[other]) for other in near])
+        pieces = near[common >= PIECE * np.minimum(areas[near], areas[place])]
+        height = _short_side(boxes[place])
+        lines = sum(_short_side(boxes[piece]) < LINE * height for piece in pieces)
+        paragraph = 2 * lines > len(pieces)
+        known = (common >= SAME * np.maximum(areas[near], areas[place])).any()
+        seen = height < tall and common.sum() >= PIECE * areas[place]
+        if not (known or seen or paragraph):
+            kept[pieces] = False
+            kept[place] = True
+    left = np.flatnonzero(kept)
+    return boxes[left[np.argsort(-areas[left], kind="stable")]]
+
+
+def _short_side(quad: NDArray[np.float32]) -> float:
+    return min(dist(quad[0], quad[1]), dist(quad[0], quad[3]))
+
+
+def _common(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """The area that two boxes have in common."""
+    return float(cv2.intersectConvexConvex(one, other)[0])
 
 
 def grown(size: Sequence[float], unclip: float) -> tuple[float, float]:

@@ -56,12 +56,12 @@ def line_width(quad: NDArray[np.float32], parameters: Parameters) -> int:
 def affordable(quads: Quads, parameters: Parameters) -> int:
     """How many of these boxes, from the first on, one image may have read."""
     left = parameters.max_reading
-    for count, quad in enumerate(quads):
+    for count, quad in enumerate(quads[: parameters.max_lines]):
         width = line_width(turned(quad, first_turn(quad, parameters)), parameters)
         left -= bucket(width, parameters)
         if left < 0:
             return count
-    return len(quads)
+    return min(len(quads), parameters.max_lines)
 
 
 def cut(rgb: NDArray[np.uint8], quad: NDArray[np.float32], parameters: Parameters) -> Crop:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from types import ModuleType
 from typing import ClassVar, Final
 
@@ -17,8 +17,10 @@ from services.inference.engine import Engine, Tensors
 from services.inference.picture import Picture, Source
 from services.inference.pixels import PIXEL_LIBRARIES, PIXEL_SOURCES
 from services.inference.versioning import model_version
+from services.media.formats import jpeg
 from services.media.store import BIG_PIXELS
 from services.ocr import (
+    arranging,
     boxes,
     converters,
     crops,
@@ -27,11 +29,12 @@ from services.ocr import (
     reading,
     reading_order,
     scripts,
+    tiles,
 )
 from services.ocr.boxes import Quads
-from services.ocr.processing import Page
-from services.ocr.reading import Reader, Reading
-from services.ocr.types import Corners, Line, OcrResult, Parameters
+from services.ocr.processing import Page, View
+from services.ocr.reading import Reader, together
+from services.ocr.types import OcrResult, Parameters
 
 DETECTOR: Final = "ocr-detector"
 CLASSIFIER: Final = "ocr-direction"
@@ -39,25 +42,24 @@ RECOGNIZER: Final = "ocr"
 """The model's files, as the registry calls them."""
 
 SOURCES: Final[tuple[ModuleType, ...]] = (
+    arranging,
     boxes,
     crops,
     decoding,
     processing,
     reading,
     reading_order,
+    tiles,
     *PIXEL_SOURCES,
 )
 """The modules that decide between an image's bytes and what is read in it."""
 
 LIBRARIES: Final = (*PIXEL_LIBRARIES, "opencv-python-headless")
 
-SCORE_DIGITS: Final = 4
-"""Of a score that is kept: the rest differs from machine to machine."""
-
 
 def warm_up(parameters: Parameters) -> dict[str, tuple[Tensors, ...]]:
     """Inputs of the shapes that each engine will see: of the detector, one of many."""
-    square = parameters.min_side + -parameters.min_side % processing.STRIDE
+    square = parameters.max_tile
     return {
         DETECTOR: (_zeros(1, square, square),),
         CLASSIFIER: (_zeros(1, crops.HEIGHT, crops.CLASSIFIED_WIDTH),),
@@ -106,8 +108,15 @@ class OcrModel:
             return OcrResult(())
         async with self._slots:
             page, quads = await self._detect(picture)
-            readings = await self._reader.read(page.rgb, quads * np.float32(page.read))
-        return await asyncio.to_thread(self._arranged, quads, readings, picture)
+            readings = await self._reader.read(page.rgb, quads * np.float32(page.scale))
+        return await asyncio.to_thread(
+            arranging.arranged,
+            quads,
+            readings,
+            picture.width,
+            picture.height,
+            self._parameters,
+        )
 
     def encode(self, result: OcrResult) -> bytes:
         return converters.encode_result(result)
@@ -116,53 +125,42 @@ class OcrModel:
         converters.check_result(encoded)
 
     async def _detect(self, picture: Picture) -> tuple[Page, Quads]:
-        """The decoded picture, and boxes in pixels of the original."""
-        parameters = self._parameters
+        """The decoded picture, and boxes in pixels of the original, the largest first."""
         opened: list[Page] = []
 
         def prepare() -> Tensors:
-            opened.append(processing.open_page(picture, parameters))
-            return processing.detector_input(opened[0], picture.width, picture.height)
+            opened.append(processing.open_page(picture, self._parameters))
+            return processing.detector_input(opened[0].views[0].pixels)
 
-        # Where no JPEG decoder scales, a big picture takes a gigabyte for a moment.
-        big = picture.width * picture.height > BIG_PIXELS
+        # Where no decoder scales, a big picture takes a gigabyte for a moment.
+        pixels = picture.width * picture.height
+        big = pixels > BIG_PIXELS and not jpeg.matches(picture.data)
         async with self._big if big else contextlib.nullcontext():
             # Decoding travels to the engine's thread: one hop, and never more than it has workers.
             outputs = await self._detector.infer(prepare)
         (page,) = opened
+        first, *others = page.views
+        tall = self._parameters.tall_letters / first.scale
+        found = await asyncio.to_thread(self._boxes, outputs[boxes.OUTPUT][0, 0], first)
+        for view in others:
+            small = await asyncio.to_thread(self._boxes, await self._searched(view), view)
+            found = await asyncio.to_thread(boxes.merged, found, small, tall)
+        return page, found[: crops.affordable(found, self._parameters)]
 
-        def find() -> Quads:
-            quads = boxes.find_boxes(outputs[boxes.OUTPUT][0, 0], parameters)
-            quads = (quads - page.margin) / np.float32(page.seen)
-            return quads[: crops.affordable(quads, parameters)]
+    async def _searched(self, view: View) -> NDArray[np.float32]:
+        """The detector's map of a view that it sees in parts."""
+        height, width = view.pixels.shape[:2]
+        places = tiles.tiles(width, height, self._parameters)
+        outputs = await together(
+            self._detector.infer(partial(processing.detector_input, place.of(view.pixels)))
+            for place in places
+        )
+        maps = [output[boxes.OUTPUT][0, 0] for output in outputs]
+        return await asyncio.to_thread(tiles.stitched, maps, places, width, height)
 
-        return page, await asyncio.to_thread(find)
-
-    def _arranged(self, quads: Quads, readings: Sequence[Reading], picture: Picture) -> OcrResult:
-        """What was read, without what is nothing, in reading order."""
-        lines = []
-        turns: Counter[int] = Counter()
-        for quad, said in zip(quads, readings, strict=True):
-            score, text = round(said.score, SCORE_DIGITS), said.text.strip()
-            corners = _corners(crops.turned(quad, said.turn), picture.width, picture.height)
-            if text and score >= self._parameters.min_score and _has_area(corners):
-                lines.append(Line(text, score, corners))
-                turns[said.turn % 4] += len(text)
-        turn = max(turns, key=lambda one: turns[one], default=0)
-        order = reading_order.reading_order([line.corners for line in lines], turn)
-        return OcrResult(tuple(lines[place] for place in order))
+    def _boxes(self, probabilities: NDArray[np.float32], view: View) -> Quads:
+        return view.in_original(boxes.find_boxes(probabilities, self._parameters))
 
 
 def _zeros(count: int, height: int, width: int) -> Tensors:
     return {processing.INPUT: np.zeros((count, 3, height, width), np.float32)}
-
-
-def _corners(quad: NDArray[np.float32], width: int, height: int) -> Corners:
-    """In whole pixels, inside of the image or on its border."""
-    inside = np.clip(np.rint(quad), 0, [width, height]).astype(int)
-    first, second, third, fourth = ((int(x), int(y)) for x, y in inside)
-    return first, second, third, fourth
-
-
-def _has_area(corners: Corners) -> bool:
-    return all(len(set(values)) > 1 for values in zip(*corners, strict=True))

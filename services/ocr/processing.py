@@ -22,48 +22,67 @@ STRIDE: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """A decoded picture, and how large it and what the detector sees of it are.
+class View:
+    """A picture at a scale at which it is searched, uint8 [H, W, 3], with a margin all around.
 
-    `rgb` is uint8 [H, W, 3], upright. Coordinates of the original times `read` are those of `rgb`;
-    times `seen`, plus `margin`, they are those of the detector.
+    Coordinates of the original times `scale`, plus `margin`, are its own. Its sides are multiples
+    of 32.
+    """
+
+    pixels: NDArray[np.uint8]
+    scale: float
+    margin: int
+
+    def in_original(self, quads: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Corners [n, 4, 2] of this view as corners of the original."""
+        return (quads - np.float32(self.margin)) / np.float32(self.scale)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A decoded picture: what lines are cut out of, uint8 [H, W, 3], upright, and what is searched.
+
+    Coordinates of the original times `scale` are those of `rgb`. There is always one view; one that
+    is too large for the detector to see at once comes after the whole at a scale that is not.
     """
 
     rgb: NDArray[np.uint8]
-    read: float
-    seen: float
-    margin: int
+    scale: float
+    views: tuple[View, ...]
 
 
-def seen_scale(width: int, height: int, parameters: Parameters) -> float:
-    """What an image's sides are multiplied by for the detector."""
-    small = min(parameters.min_side / min(width, height), parameters.max_enlargement)
-    return min(sqrt(parameters.max_pixels / (width * height)), max(1.0, small))
+def scales(width: int, height: int, parameters: Parameters) -> tuple[float, ...]:
+    """What an image's sides are multiplied by to search it: for large letters, and for small."""
+    enlarged = min(parameters.min_side / min(width, height), parameters.max_enlargement)
+    fine = min(sqrt(parameters.max_pixels / (width * height)), max(1.0, enlarged))
+    whole = (parameters.max_tile - 2 * parameters.margin) / max(width, height)
+    return (fine,) if fine <= whole else (whole, fine)
 
 
 def open_page(picture: Picture, parameters: Parameters) -> Page:
     """Decode a picture, smaller where nothing of it would be lost. Raises CorruptImage."""
     width, height = picture.width, picture.height
-    seen = seen_scale(width, height, parameters)
-    read = min(1.0, seen * parameters.read_scale)
-    wanted = max(1, round(width * read)), max(1, round(height * read))
+    searched = scales(width, height, parameters)
+    scale = min(1.0, searched[-1] * parameters.read_scale)
+    wanted = max(1, round(width * scale)), max(1, round(height * scale))
     rgb = decode_rgb(picture.data, min_side=min(wanted))
-    if read < 1.0:
+    if scale < 1.0:
         rgb = resized(rgb, *wanted)
-    return Page(rgb, read, seen, parameters.margin)
+    views = tuple(_view(rgb, width, height, one, parameters.margin) for one in searched)
+    return Page(rgb, scale, views)
 
 
-def detector_input(page: Page, width: int, height: int) -> Tensors:
-    """What the detector sees of a page whose original has this size.
+def _view(rgb: NDArray[np.uint8], width: int, height: int, scale: float, margin: int) -> View:
+    small = resized(rgb, max(1, round(width * scale)), max(1, round(height * scale)))
+    right = -(small.shape[1] + 2 * margin) % STRIDE + margin
+    below = -(small.shape[0] + 2 * margin) % STRIDE + margin
+    framed = cv2.copyMakeBorder(small, margin, below, margin, right, cv2.BORDER_REPLICATE)
+    return View(np.asarray(framed, np.uint8), scale, margin)
 
-    float32 BGR in [-1, 1], [1, 3, H, W], grown by its own border on all sides.
-    """
-    small = resized(page.rgb, max(1, round(width * page.seen)), max(1, round(height * page.seen)))
-    around = page.margin
-    right = -(small.shape[1] + 2 * around) % STRIDE + around
-    below = -(small.shape[0] + 2 * around) % STRIDE + around
-    framed = cv2.copyMakeBorder(small, around, below, around, right, cv2.BORDER_REPLICATE)
-    return {INPUT: normalized(np.asarray(framed, np.uint8))[None]}
+
+def detector_input(pixels: NDArray[np.uint8]) -> Tensors:
+    """What the detector takes: float32 BGR in [-1, 1], [1, 3, H, W]."""
+    return {INPUT: normalized(pixels)[None]}
 
 
 def normalized(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -52,7 +52,7 @@ class Reader:
         lines = await self._cut(rgb, zip(quads, turns, strict=True))
         for place, flipped in enumerate(await self._flipped(lines)):
             if flipped:
-                turns[place] += 2
+                turns[place] = (turns[place] + 2) % 4
                 lines[place] = crops.upside_down(lines[place])
         readings = await self._recognize(lines, turns)
         again = [
@@ -80,12 +80,12 @@ class Reader:
 
     async def _flipped(self, lines: Sequence[Crop]) -> list[bool]:
         """Whether the classifier is sure that a line is upside down."""
-        together = [
+        batches = [
             lines[start : start + CLASSIFIED_TOGETHER]
             for start in range(0, len(lines), CLASSIFIED_TOGETHER)
         ]
-        outputs = await _all(
-            self._classifier.infer(partial(_classified, some)) for some in together
+        outputs = await together(
+            self._classifier.infer(partial(_classified, some)) for some in batches
         )
         return [
             bool(sure > self._parameters.min_flip)
@@ -95,10 +95,12 @@ class Reader:
 
     async def _recognize(self, lines: Sequence[Crop], turns: Sequence[int]) -> list[Reading]:
         widths = [line.shape[1] for line in lines]
-        together = crops.batches(widths, self._parameters)
-        texts = await _all(self._texts([lines[place] for place in places]) for places in together)
+        batches = crops.batches(widths, self._parameters)
+        texts = await together(
+            self._texts([lines[place] for place in places]) for places in batches
+        )
         readings = [Reading("", 0.0, turn) for turn in turns]
-        for places, said in zip(together, texts, strict=True):
+        for places, said in zip(batches, texts, strict=True):
             for place, (text, score) in zip(places, said, strict=True):
                 readings[place] = Reading(text, score, turns[place])
         return readings
@@ -123,7 +125,7 @@ def _stacked(lines: Sequence[Crop], width: int) -> Tensors:
     return {INPUT: crops.stacked(lines, width)}
 
 
-async def _all(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """What all of them return, in order; when one fails, or the caller leaves, the others end."""
     tasks = [asyncio.create_task(one) for one in work]
     try:

@@ -7,6 +7,7 @@ text: the cells of a table are read row by row.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -16,9 +17,12 @@ from services.ocr.types import Corners
 MIN_COLUMN_LINES: Final = 3
 """Lines on both sides of a gap that makes columns. A guess."""
 
-MIN_COLUMN_ASPECT: Final = 6.0
-"""Median width by height of the lines of a column: about twelve letters; cells are shorter. A
+MIN_COLUMN_ASPECT: Final = 4.5
+"""Median width by height of the lines of a column: about ten letters; cells are shorter. A
 guess."""
+
+AS_WIDE: Final = 0.9
+"""Of the widest gap across a block, from which on others part it too. A guess."""
 
 SAME_ROW: Final = 0.5
 """Of the lower line's height, how much two lines of one row overlap at least."""
@@ -53,7 +57,7 @@ def _ordered(extents: list[Extent]) -> list[Extent]:
     done: list[Extent] = []
     while blocks:
         block = blocks.pop()
-        if parts := _columns(block) or _halves(block):
+        if parts := _columns(block) or _bands(block):
             blocks += reversed(parts)
         else:
             done += _rows(block)
@@ -64,9 +68,11 @@ def _columns(block: list[Extent]) -> list[list[Extent]]:
     """The two sides of a gap between columns of running text, if there is one."""
     if len(block) < 2 * MIN_COLUMN_LINES:
         return []
-    gap = float(np.median([one.bottom - one.top for one in block]))
-    for left, right in _cuts(sorted(block, key=lambda one: one.left), 0, 2, gap):
-        if _is_column(left) and _is_column(right):
+    wide = float(np.median([one.bottom - one.top for one in block]))
+    by_left = sorted(block, key=lambda one: one.left)
+    for place, gap in _gaps([(one.left, one.right) for one in by_left]):
+        left, right = by_left[:place], by_left[place:]
+        if gap > wide and _is_column(left) and _is_column(right):
             return [left, right]
     return []
 
@@ -78,28 +84,25 @@ def _is_column(block: list[Extent]) -> bool:
     return float(np.median(aspects)) >= MIN_COLUMN_ASPECT
 
 
-def _halves(block: list[Extent]) -> list[list[Extent]]:
-    """Above and below of the largest gap across a block, if there is one."""
+def _bands(block: list[Extent]) -> list[list[Extent]]:
+    """What is above, between and below of the widest gaps across a block, if there are any."""
     by_top = sorted(block, key=lambda one: one.top)
-    best: list[list[Extent]] = []
-    widest = 0.0
-    for above, below in _cuts(by_top, 1, 3, 0.0):
-        size = below[0].top - max(one.bottom for one in above)
-        if size > widest:
-            best, widest = [above, below], size
-    return best
+    gaps = _gaps([(one.top, one.bottom) for one in by_top])
+    if not gaps:
+        return []
+    widest = max(gap for _, gap in gaps)
+    places = [0, *(place for place, gap in gaps if gap >= AS_WIDE * widest), len(by_top)]
+    return [by_top[start:end] for start, end in pairwise(places)]
 
 
-def _cuts(
-    block: list[Extent], start: int, end: int, gap: float
-) -> list[tuple[list[Extent], list[Extent]]]:
-    """All ways to part a block, sorted along one axis, at a gap that is wider than `gap`."""
-    reached = block[0][end] if block else 0.0
+def _gaps(spans: list[tuple[float, float]]) -> list[tuple[int, float]]:
+    """Where nothing is between spans that are sorted by their start: before which, how wide."""
+    reached = spans[0][1] if spans else 0.0
     found = []
-    for place in range(1, len(block)):
-        if block[place][start] - reached > gap:
-            found.append((block[:place], block[place:]))
-        reached = max(reached, block[place][end])
+    for place, (start, end) in enumerate(spans):
+        if start > reached:
+            found.append((place, start - reached))
+        reached = max(reached, end)
     return found
 
 

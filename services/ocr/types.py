@@ -44,25 +44,32 @@ class Parameters:
     docs/recognition.md has what those that are measured were chosen by.
     """
 
-    max_pixels: int = 2_000_000
-    """Of the picture that the detector looks at; a larger one is scaled down to that."""
-    min_side: int = 736
-    """The shorter side that a smaller picture is scaled up to for the detector."""
+    max_pixels: int = 3_000_000
+    """Of the picture that is searched for small text; a larger one is scaled down to that."""
+    min_side: int = 640
+    """The shorter side that a smaller picture is scaled up to."""
     max_enlargement: float = 2.0
     """How much at most: beyond, there is nothing more to see."""
+    max_tile: int = 736
+    """Pixels of the longer side of what the detector sees at once."""
+    overlap: int = 96
+    """Pixels that neighbouring tiles have in common: lines that are no higher are whole in one."""
+    tall_letters: int = 64
+    """Pixels of height, where the whole picture is seen at once, from which on a line is taken from
+    there and not from tiles. A guess."""
     read_scale: float = 2.0
-    """Lines are cut out of a picture that is so many times as large as what the detector sees."""
+    """Lines are cut out of a picture so many times as long and wide as what is searched."""
     min_readable: int = 6
     """Pixels of an image's shorter side: below, no letter fits in."""
     margin: int = 16
     """Pixels around the picture, without which text that touches the border is missed."""
     min_probability: float = 0.3
-    """Of a pixel that belongs to text. This, `unclip` and `min_box_score` are of the model's
-    authors."""
+    """Of a pixel that belongs to text. This and `min_box_score` are of the model's authors."""
     min_box_score: float = 0.5
     """Mean of the probabilities in a box."""
-    unclip: float = 1.6
-    """How far the detector's kernels are grown back into lines."""
+    unclip: float = 2.0
+    """How far the detector's kernels are grown back into lines; 1.6 with its authors, which cuts
+    letters off."""
     max_lines: int = 1000
     """Boxes that are read, the largest first."""
     max_reading: int = 250_000

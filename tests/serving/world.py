@@ -61,12 +61,17 @@ class CountingModel:
 class World:
     """A data plane with everything around it. Another world over the same store is a replica."""
 
-    def __init__(self, objects: Objects | None = None, redis_url: str = "") -> None:
+    def __init__(
+        self,
+        objects: Objects | None = None,
+        redis_url: str = "",
+        reads: Source = "rendition",
+    ) -> None:
         self.objects = objects or Objects.open("memory:///")
         self.images = ImageStore(self.objects)
         self.diagnostics = Diagnostics()
         self.results = Results.over(self.objects, redis_url=redis_url, diagnostics=self.diagnostics)
-        self.model = CountingModel()
+        self.model = CountingModel(reads)
         self.plane: DataPlane[int] = DataPlane(
             self.model, self.images, self.results, self.diagnostics
         )
