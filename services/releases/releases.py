@@ -39,7 +39,11 @@ FIRST_RETRY_S: Final = 0.1
 LONGEST_RETRY_S: Final = 10.0
 """How seldom, in the end (a guess)."""
 
-INTRODUCTION_S: Final = 5.0
+LONGEST_PAUSE_S: Final = 0.5
+"""How long at most between two questions to somebody who has never said anything: what is answered
+before is of a release with a hole in it."""
+
+INTRODUCTION_S: Final = 10.0
 """How long after the start somebody who says nothing is waited for before requests are taken."""
 
 GALLERY_PATIENCE_S: Final = 0.5
@@ -302,7 +306,7 @@ class Releases:
             await asyncio.gather(*(part.refresh(self._ask_timeout_s) for part in unknown))
             if any(part.last is None for part in unknown):
                 await asyncio.sleep(delay_s)
-                delay_s = min(LONGEST_RETRY_S, 2 * delay_s)
+                delay_s = min(LONGEST_PAUSE_S, 2 * delay_s)
                 if not self._loaded:
                     await self._load()
 

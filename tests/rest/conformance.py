@@ -97,8 +97,8 @@ def _make_right(case: Any) -> None:
         query["fields"] = _some_fields(case.operation.definition.raw["operationId"])
     if "policy" in query:
         query["policy"] = ("default", "strict")[len(query["policy"]) % 2]
-    if "brands" in query:
-        query["brands"] = "alpha"
+    for name in {"brands", "logo.brands"} & query.keys():
+        query[name] = "alpha"
     if "release" in query:
         query["release"] = _current_release(case)
     if "include" in query:

@@ -240,6 +240,7 @@ async def test_all_hang(rest: World, image: str):
 async def test_stored_results_of_lost_models(rest: World, image: str):
     """What was seen before stays a complete answer while its models are lost, pinned or not."""
     before = await rest.get(f"{image}/analysis")
+    await rest.settle()
     for model in MODELS:
         fail(rest, model, errors.Unavailable("down"))
     for path in (f"{image}/analysis", before.headers["Content-Location"]):

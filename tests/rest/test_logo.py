@@ -76,6 +76,7 @@ async def test_lost_model_gives_what_is_stored(rest: World, path: str):
     """While the model is lost, what was answered by the brands of now is answered again, and not
     what was answered by others."""
     answer = await rest.get(path)
+    await rest.settle()
     rest.logo.error = errors.Unavailable("down")
     assert (await rest.get(path)).json == answer.json
     rest.logo.error = None

@@ -121,6 +121,7 @@ class World:
     images: CountingImages
     moderation: FailingModeration
     objects: Objects
+    results: Results
     folder: Path
     token: str = ""
     tenant: str = ""
@@ -173,6 +174,10 @@ class World:
             while (answer := await self.get("/readyz")).status != 200:
                 pass
         return answer
+
+    async def settle(self) -> None:
+        """Wait until what was answered is stored: that happens behind the answer."""
+        await self.results.settle()
 
     async def lose_mesh(self) -> None:
         """Stop every service of the mesh."""
@@ -279,6 +284,7 @@ async def world(
                 images,
                 moderation,
                 objects,
+                results,
                 folder,
                 rest.token,
             )
