@@ -58,12 +58,14 @@ LIBRARIES: Final = (*PIXEL_LIBRARIES, "opencv-python-headless")
 
 
 def warm_up(parameters: Parameters) -> dict[str, tuple[Tensors, ...]]:
-    """Inputs of the shapes that each engine will see: of the detector, one of many."""
+    """Inputs of a shape that each engine will see, one of many."""
     square = parameters.max_tile
     return {
         DETECTOR: (_zeros(1, square, square),),
         CLASSIFIER: (_zeros(1, crops.HEIGHT, crops.CLASSIFIED_WIDTH),),
-        RECOGNIZER: tuple(_zeros(1, crops.HEIGHT, width) for width in parameters.widths),
+        # All widths would take three seconds of each start, and save the first line of a width
+        # some milliseconds: the widest has the arena hold what any of them needs.
+        RECOGNIZER: (_zeros(1, crops.HEIGHT, max(parameters.widths)),),
     }
 
 
