@@ -64,9 +64,10 @@ def find_boxes(probabilities: NDArray[np.float32], parameters: Parameters) -> Qu
 def merged(whole: Quads, parts: Quads, tall: float) -> Quads:
     """Boxes that were found in the whole picture, and those found in its parts, each line once.
 
-    The parts see small letters better. Of letters that are `tall` or more they see pieces: there
-    the whole is right, unless what the parts see in a box are the lines of a paragraph. Coordinates
-    and `tall` are in the same pixels. The largest come first.
+    The parts see small letters better, and of letters that are `tall` or more only pieces. So a
+    smaller box of the whole counts where the parts have nothing, and a larger one everywhere but
+    where the parts see the same, or the lines of a paragraph. Coordinates and `tall` are in the
+    same pixels. The largest come first.
     """
     boxes = np.concatenate([parts, whole])
     areas = np.array([cv2.contourArea(box) for box in boxes])
@@ -81,7 +82,7 @@ def merged(whole: Quads, parts: Quads, tall: float) -> Quads:
         lines = sum(_short_side(boxes[piece]) < LINE * height for piece in pieces)
         paragraph = 2 * lines > len(pieces)
         known = (common >= SAME * np.maximum(areas[near], areas[place])).any()
-        seen = height < tall and common.sum() >= PIECE * areas[place]
+        seen = height < tall and len(pieces) > 0
         if not (known or seen or paragraph):
             kept[pieces] = False
             kept[place] = True

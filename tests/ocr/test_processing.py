@@ -215,10 +215,13 @@ ROWS = [rectangle(280, 9, 0, centre=(160.0, 80.0 + 13 * place)) for place in ran
         ([TITLE], ROWS, ROWS),
         ([rectangle(280, 11, 0)], [rectangle(140, 9, 0, (90.0, 120.0))] * 2,
          [rectangle(140, 9, 0, (90.0, 120.0))] * 2),
+        ([rectangle(310, 55, 0)], [rectangle(290, 18, 0)], [rectangle(290, 18, 0)]),
         ([TITLE], [rectangle(100, 10, 0, (160.0, 300.0))],
          [TITLE, rectangle(100, 10, 0, (160.0, 300.0))]),
     ],
-    ids=["parts", "whole", "both", "pieces of letters", "paragraph", "small line", "apart"],
+    ids=[
+        "parts", "whole", "both", "pieces of letters", "paragraph", "two words", "tighter", "apart",
+    ],
 )  # fmt: skip
 def test_each_line_is_found_once(
     whole: list[NDArray[np.float32]],
