@@ -18,9 +18,6 @@ from visionmesh.common.v1.image_pb2 import ImageRef
 
 Outcome = TypeVar("Outcome")
 
-Ask = Callable[[Sequence[ImageRef], str], Awaitable[Sequence[Any]]]
-"""One batch call: references, and the version that must have made the results (empty: any)."""
-
 
 class OutcomeLoader(Generic[Outcome]):
     """Outcomes of one service by image id, for one request. Each id is asked for once."""
