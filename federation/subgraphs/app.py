@@ -14,7 +14,6 @@ from aiohttp import hdrs, web
 from federation.subgraphs import errors as told
 from federation.subgraphs import requests
 from federation.subgraphs.context import Context
-from federation.subgraphs.ids import MAX_ENTITIES, check_count
 from federation.subgraphs.requests import GraphQLRequest
 from federation.subgraphs.schemas import SUBGRAPHS, Schema
 from federation.subgraphs.settings import SubgraphSettings
@@ -80,8 +79,6 @@ class Subgraph:
         context = Context(self._mesh, self._images, self._releases, pinned)
         async with self._bodies.read(request, _limit(request)) as body:
             asked = await _parsed(request, body)
-            if isinstance(found := asked.variables.get("representations"), list):
-                check_count(found, "representations", MAX_ENTITIES)
             result = await self._schema.execute(
                 asked.query,
                 variable_values=asked.variables,

@@ -92,10 +92,10 @@ def _put(operations: Any, path: str, content: bytes) -> None:
     try:
         for key in parents:
             place = place[int(key)] if isinstance(place, list) else place[key]
-        key = int(last) if isinstance(place, list) else last
-        if place[key] is not None:
+        where: str | int = int(last) if isinstance(place, list) else last
+        if place[where] is not None:
             raise KeyError(last)
-        place[key] = content
+        place[where] = content
     except (KeyError, IndexError, ValueError, TypeError):
         raise InvalidArgument(
             f"map names a place that is not there, or not null: {path[:100]!r}", field="map"

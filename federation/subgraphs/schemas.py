@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from graphql import GraphQLError
-from strawberry import federation
+from strawberry import Info, federation
 from strawberry.extensions import ParserCache, ValidationCache
+from strawberry.federation.schema import FederationAny
 from strawberry.types import ExecutionContext
 
 from federation.subgraphs import detection, images, logo, moderation, nsfw, ocr
+from federation.subgraphs.ids import MAX_ENTITIES, check_count
 
 FEDERATION_VERSION: Final = "2.9"
 
@@ -19,12 +21,18 @@ CACHED_DOCUMENTS: Final = 1000
 
 
 class Schema(federation.Schema):
-    """A subgraph's schema. What goes wrong is logged where it is translated, and only there."""
+    """A subgraph's schema, of which one request asks about so many images and no more."""
+
+    def entities_resolver(
+        self, info: Info, representations: list[FederationAny]
+    ) -> list[FederationAny]:
+        check_count(representations, "representations", MAX_ENTITIES)
+        return super().entities_resolver(info, representations)
 
     def process_errors(
         self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None
     ) -> None:
-        return None
+        """Says nothing: what goes wrong is logged where it is translated."""
 
 
 def _schema(

@@ -6,6 +6,7 @@ a commit; `buf breaking` does the same for the contracts.
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import Final
@@ -18,6 +19,7 @@ from federation.supergraph.compose import FOLDER
 
 API: Final = "api.graphql"
 
+_MEMBER: Final = re.compile(r"(\w+)\.(\w+)")
 _REMOVALS: Final = (BreakingChangeType.FIELD_REMOVED, BreakingChangeType.VALUE_REMOVED_FROM_ENUM)
 
 
@@ -37,18 +39,15 @@ def breaking_changes(before: str, after: str) -> list[str]:
 def _was_deprecated(schema: GraphQLSchema, change: BreakingChange) -> bool:
     """Whether what was removed had a deprecation reason.
 
-    graphql-core says what was removed in words only: `Type.field was removed.`, and
-    `VALUE was removed from enum type Type.`
+    graphql-core says in words only what was removed: `Field Type.name was removed.`
     """
-    words = change.description.rstrip(".").split()
-    if change.type == BreakingChangeType.FIELD_REMOVED:
-        type_name, _, name = words[0].partition(".")
-        kind = schema.get_type(type_name)
-        if is_object_type(kind) or is_interface_type(kind):
-            return kind.fields[name].deprecation_reason is not None
+    found = _MEMBER.search(change.description)
+    if found is None:
         return False
-    kind = schema.get_type(words[-1])
-    return is_enum_type(kind) and kind.values[words[0]].deprecation_reason is not None
+    kind = schema.get_type(found[1])
+    if is_object_type(kind) or is_interface_type(kind):
+        return kind.fields[found[2]].deprecation_reason is not None
+    return is_enum_type(kind) and kind.values[found[2]].deprecation_reason is not None
 
 
 def main(ref: str) -> int:

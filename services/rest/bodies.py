@@ -52,6 +52,16 @@ class BodyReader:
                 raise _too_large(MAX_IMAGE_BYTES)
             yield Body(data, share)
 
+    @asynccontextmanager
+    async def read(self, request: web.Request, limit: int) -> AsyncIterator[bytes]:
+        """The whole body of a request, at most `limit` bytes, held until the block ends.
+
+        Raises ImageTooLarge, InvalidArgument, Overloaded, and HttpError for one that does not
+        arrive.
+        """
+        with self._budget.share() as share:
+            yield await self._read(request, limit, share)
+
     async def _read(self, request: web.Request, limit: int, share: Share) -> bytes:
         declared = request.content_length or 0
         if declared > limit:
