@@ -22,7 +22,7 @@ setup: .setup/python .setup/node .setup/models
 	npm ci --ignore-scripts --silent
 	@touch $@
 
-.setup/models: .setup/python models/registry.toml
+.setup/models: .setup/python models/registry.toml $(wildcard services/logo/*.py)
 	visionmesh models fetch
 	@touch $@
 

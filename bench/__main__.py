@@ -7,10 +7,14 @@ from typing import Annotated
 
 import typer
 
-from bench import hits, rest_nsfw, tiers
+from bench import first_looks, hits, tiers
 
 
 def main(
+    subjects: Annotated[
+        list[str] | None,
+        typer.Argument(help="First looks of these alone: nsfw, detection, ocr, logo, verdict."),
+    ] = None,
     requests: Annotated[
         int, typer.Option(help="Photos of each round and number of connections.")
     ] = 200,
@@ -19,7 +23,9 @@ def main(
     ] = 20_000,
 ) -> None:
     """Measure first looks beside the bare pipeline, answers without a model, and each tier."""
-    asyncio.run(rest_nsfw.main(requests))
+    asyncio.run(first_looks.main(requests, subjects or ()))
+    if subjects:
+        return
     asyncio.run(hits.main(answers))
     asyncio.run(tiers.main())
 

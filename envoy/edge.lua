@@ -1,5 +1,5 @@
 -- What the edge does for every request before any other filter, and for every answer after them.
--- The template puts constants above: MAX_UPLOAD_BYTES; PROBLEMS, Envoy's own replies as JSON by
+-- The template puts constants above: MAX_UPLOAD_BYTES and MAX_PREDICT_BYTES; PROBLEMS, Envoy's own replies as JSON by
 -- their status; CORS, whether pages of other origins may ask; WINDOW_S, the seconds that the rate
 -- limit counts in, and WINDOWS_S, those of tenants with a limit of their own.
 
@@ -63,7 +63,8 @@ function envoy_on_request(handle)
   -- A body that says that it is too long is refused before it is sent; the buffer filter counts
   -- the bytes of those that do not say.
   local length = headers:get("content-length")
-  if length and tonumber(length) > MAX_UPLOAD_BYTES then
+  local predicts = headers:get(":path"):find("^/v1/models/[^/?:]+:predict")
+  if length and tonumber(length) > (predicts and MAX_PREDICT_BYTES or MAX_UPLOAD_BYTES) then
     handle:respond({ [":status"] = "413" }, "")
   end
 end

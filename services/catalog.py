@@ -26,7 +26,9 @@ class Process:
     the full name that the mesh listener routes by; a process without one speaks HTTP, and the edge
     listener routes to it. `model` is the name of the model that it serves, in URLs and policies.
     `max_replicas` is set where more at a time would be wrong. `once` names the RPCs that are not
-    sent a second time when the process may have seen them.
+    sent a second time when the process may have seen them. `has_gallery` says that answers depend
+    on what each tenant's images are compared with: their version is that of the model, followed by
+    the revision of the tenant's gallery.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Process:
     replicas: int = 1
     max_replicas: int | None = None
     once: tuple[str, ...] = ()
+    has_gallery: bool = False
 
     @property
     def module(self) -> str:
@@ -68,13 +71,23 @@ PROCESSES: Final[tuple[Process, ...]] = (
         grpc_service="visionmesh.detection.v1.DetectionService",
         model="detection",
     ),
+    Process("ocr", 40, grpc_service="visionmesh.ocr.v1.OcrService", model="ocr"),
+    Process(
+        "logo",
+        50,
+        grpc_service="visionmesh.logo.v1.LogoService",
+        model="logo",
+        has_gallery=True,
+        # A second attempt would find the brand there, or gone, and say so to who did it.
+        once=("RegisterBrand", "DeleteBrand"),
+    ),
     Process(
         "moderation",
         60,
         grpc_service="visionmesh.moderation.v1.ModerationService",
-        calls=("nsfw", "detection"),
+        calls=("nsfw", "detection", "ocr", "logo"),
     ),
-    Process("rest", 70, calls=("images", "nsfw", "detection", "moderation")),
+    Process("rest", 70, calls=("images", "nsfw", "detection", "ocr", "logo", "moderation")),
 )
 
 BY_NAME: Final[dict[str, Process]] = {process.name: process for process in PROCESSES}

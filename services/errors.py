@@ -7,14 +7,18 @@
     │   ├── CorruptImage           says it is one of them, and cannot be decoded
     │   ├── ImageTooLarge          too many bytes, in one image or inline in one call
     │   ├── TooManyPixels          width times height, read from the header
+    │   ├── UnusablePicture        shows no logo that could be recognized by it
     │   └── DigestMismatch         the bytes are not those that the digest names
     ├── Unauthenticated            the call does not come through Envoy, or for no tenant
     ├── NotFound
     │   ├── ImageNotFound
     │   ├── ModelNotFound
     │   ├── PolicyNotFound
+    │   ├── BrandNotFound          none of the caller's own
     │   ├── ReleaseNotFound        no such release was ever named here
     │   └── ResultNotFound         not stored, and the version that would make it is not served
+    ├── BrandExists                the name, or the picture, is one of the caller's own already
+    ├── TooManyBrands              as many of the caller's own as may be
     ├── Unavailable                try again, soon
     │   ├── ModelUnavailable
     │   ├── StoreUnavailable
@@ -80,6 +84,10 @@ class DigestMismatch(InvalidArgument):
     code = "DIGEST_MISMATCH"
 
 
+class UnusablePicture(InvalidArgument):
+    code = "UNUSABLE_PICTURE"
+
+
 class Unauthenticated(VisionmeshError):
     code = "UNAUTHENTICATED"
 
@@ -100,12 +108,24 @@ class PolicyNotFound(NotFound):
     code = "POLICY_NOT_FOUND"
 
 
+class BrandNotFound(NotFound):
+    code = "BRAND_NOT_FOUND"
+
+
 class ReleaseNotFound(NotFound):
     code = "RELEASE_NOT_FOUND"
 
 
 class ResultNotFound(NotFound):
     code = "RESULT_NOT_FOUND"
+
+
+class BrandExists(VisionmeshError):
+    code = "BRAND_EXISTS"
+
+
+class TooManyBrands(VisionmeshError):
+    code = "TOO_MANY_BRANDS"
 
 
 class Unavailable(VisionmeshError):

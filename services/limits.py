@@ -22,6 +22,9 @@ MAX_MESSAGE_BYTES: Final = MAX_INLINE_BYTES + 1_000_000
 MAX_UPLOAD_BYTES: Final = MAX_IMAGE_BYTES + 64_000
 """One HTTP request body: an image and its multipart wrapping."""
 
+MAX_PREDICT_BYTES: Final = MAX_INLINE_BYTES // 3 * 4 + 64_000
+"""One body of `:predict`: the inline bytes as base64, and the JSON around them."""
+
 DEFAULT_TIMEOUT_S: Final = 15.0
 """Deadline of a request for one image, unless the client asks for less."""
 

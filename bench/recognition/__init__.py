@@ -1,1 +1,1 @@
-"""What the models see in pictures of which it is known what is there."""
+"""What the models see and miss: the figures of docs/recognition.md, to be had again."""

@@ -11,11 +11,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import aiohttp
+import typer
 
 from bench.photos import upload
+from bench.recognition.made import made
 from bench.recognition.pictures import Picture, photos
 from bench.report import console, table
 from mesh.launcher import running_mesh
@@ -142,6 +144,20 @@ def show(found: Report) -> None:
     )
 
 
+def main(
+    annotated: Annotated[
+        Path | None, typer.Option(help="A folder for the pictures, to be annotated and looked at.")
+    ] = None,
+) -> None:
+    """Compare what the models see with what a person sees, in photos and in what was made."""
+    for title, pictures in (("Photos", [*photos()]), ("Made for this", [*made()])):
+        console.print(f"[bold]{title}[/]")
+        show(asyncio.run(report(pictures)))
+        if annotated:
+            annotated.mkdir(parents=True, exist_ok=True)
+            for picture in pictures:
+                (annotated / Path(picture.name).with_suffix(".img")).write_bytes(picture.data)
+
+
 if __name__ == "__main__":
-    console.print("[bold]Photos that nobody tuned to[/]")
-    show(asyncio.run(report(list(photos()))))
+    typer.run(main)

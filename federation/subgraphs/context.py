@@ -99,7 +99,9 @@ class Context:
         """Whether everything was made by the pinned release, as each part promised to be."""
         assert self._pinned is not None
         made = {model: version for model, (version,) in self._versions.items()}
-        return self._named <= {self._pinned.name} and made.items() <= self._pinned.models.items()
+        return self._named <= {self._pinned.name} and all(
+            self._pinned.version(model) == version for model, version in made.items()
+        )
 
     async def _read(self, ids: list[str]) -> Sequence[ImageRecord | BaseException]:
         tenant = tenancy.tenant()
@@ -113,7 +115,7 @@ class Context:
 
     async def _ask(self, model: str, ask: Ask, refs: Sequence[ImageRef]) -> Sequence[Any]:
         version = ""
-        if self._pinned and not (version := self._pinned.models.get(model, "")):
+        if self._pinned and not (version := self._pinned.version(model)):
             raise errors.ResultNotFound(
                 f"the release knows no version of {model!r}", field="release"
             )

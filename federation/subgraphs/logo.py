@@ -24,6 +24,9 @@ from federation.subgraphs.values import (
 from services.client.mesh import MeshClient
 from visionmesh.logo.v1 import logo_pb2
 
+MIN_SCORE: Final = 0.4
+"""What a logo scores at least when nobody says otherwise, as in REST."""
+
 MAX_LOGOS: Final = 100
 MAX_PAGE: Final = 1000
 """Brands of one page at most, as in the gRPC contract."""
@@ -81,7 +84,7 @@ class LogoImage:
         info: Info[Context, None],
         min_score: Annotated[
             float, strawberry.argument(description="Leaves out what scores less.")
-        ] = 0.0,
+        ] = MIN_SCORE,
         brands: Annotated[
             list[str] | None,
             strawberry.argument(description="Leaves out other brands; none means all."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 import strawberry
 from strawberry import ID, Info
@@ -20,6 +20,9 @@ from federation.subgraphs.values import (
     size_of,
 )
 from services.client.mesh import MeshClient
+
+MIN_SCORE: Final = 0.8
+"""What a line scores at least when nobody says otherwise, as in REST."""
 
 
 @strawberry.type(description="One line of text.")
@@ -56,7 +59,7 @@ class OcrImage:
         info: Info[Context, None],
         min_score: Annotated[
             float, strawberry.argument(description="Leaves out lines that score less.")
-        ] = 0.0,
+        ] = MIN_SCORE,
     ) -> Text | None:
         least = arguments.score(min_score)
         outcome = await info.context.outcome("ocr", MeshClient.read, self.id)

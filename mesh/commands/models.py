@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,21 +23,26 @@ WORDS = {"verified": "is there", "downloading": "downloading", "fetched": "fetch
 @app.command("list")
 @reported
 def list_models() -> None:
-    """List every registered weight file, its licence and source."""
+    """List every registered weight file, its licence and source, and whether it is there."""
     from rich.console import Console
     from rich.table import Table
 
     from models.registry import load_registry
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("name", "precision", "size", "license", "source", "description"):
+    for name in ("name", "precision", "size", "license", "file", "source", "description"):
         table.add_column(name, justify="right" if name == "size" else "left")
     for entry in load_registry():
-        source = f"{entry.package.package} {entry.package.version}"
         table.add_row(
-            entry.name, entry.precision, _size(entry), entry.license, source, entry.description
+            entry.name,
+            entry.precision,
+            f"{entry.size / 1e6:.1f} MB",
+            entry.license,
+            _state(entry),
+            entry.origin,
+            entry.description,
         )
-    Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(table)
+    Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table)
 
 
 @app.command()
@@ -44,16 +50,25 @@ def list_models() -> None:
 def verify() -> None:
     """Hash every weight file and compare; exits with 1 when one is missing or not the registered.
 
-    Needs no network.
+    An optional file may be missing. Needs no network.
     """
+    from models import preparation
     from models.registry import load_registry
     from models.registry import verify as verified
 
     wrong = 0
     for entry in load_registry():
         found = verified(entry)
-        wrong += not found.ok
-        typer.echo(f"{entry.name}: {found.path} {found.problem or 'is the registered file'}")
+        problem = found.problem
+        if found.is_missing and entry.optional:
+            problem = "is optional and not there"
+        else:
+            wrong += not found.ok
+        typer.echo(f"{entry.name}: {found.path} {problem or 'is the registered file'}")
+        if entry.preparation:
+            problem = preparation.problem(entry)
+            wrong += bool(problem)
+            typer.echo(f"{entry.name}: {preparation.path(entry)} {problem or 'is whole'}")
     if wrong:
         raise typer.Exit(FAILED)
 
@@ -79,16 +94,59 @@ def card(name: Annotated[str, typer.Argument(help="A weight file's name.")]) -> 
 
 @app.command()
 @reported
-def fetch() -> None:
-    """Bring every weight file that is not there yet, and verify it.
+def fetch(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="What to bring. Without names: all that is not optional."),
+    ] = None,
+) -> None:
+    """Bring every weight file that is not there yet, verify it, and prepare what needs it.
+
+    Optional ones by their name.
 
     What is there and right is left alone and costs no network.
     """
+    from models import preparation
     from models.registry import fetch as fetched
-    from models.registry import load_registry
+    from models.registry import find, load_registry
 
-    fetched(load_registry(), lambda entry, word: typer.echo(f"{entry.name}: {WORDS[word]}"))
+    if names:
+        entries = [find(name) for name in names]
+    else:
+        entries = [entry for entry in load_registry() if not entry.optional]
+    fetched(entries, lambda entry, word: typer.echo(f"{entry.name}: {WORDS[word]}"))
+    for entry in entries:
+        begins = partial(typer.echo, f"{entry.name}: preparing, which takes a minute")
+        if preparation.prepare(entry, begins):
+            typer.echo(f"{entry.name}: prepared")
 
 
-def _size(entry: ModelFile) -> str:
-    return f"{entry.size / 1e6:.1f} MB"
+@app.command()
+@reported
+def pin(
+    url: Annotated[str, typer.Argument(help="hf://<repository>@<commit, branch or tag>/<file>")],
+    name: Annotated[str, typer.Option(help="What the file will be called.")],
+    like: Annotated[
+        str, typer.Option(help="A registered file that is run in the same way, as dfine-s.")
+    ],
+    license: Annotated[
+        str, typer.Option(help="The weights' SPDX identifier: you have looked it up.")
+    ],
+) -> None:
+    """Download a file of a model hub once, and print what a registry must say of it.
+
+    Write that into the file that VISIONMESH_MODELS_REGISTRY names.
+    """
+    from models.pinning import pin as pinned
+    from models.pinning import stanza
+
+    entry = pinned(url, name=name, like=like, license=license)
+    typer.echo(stanza(entry), nl=False)
+
+
+def _state(entry: ModelFile) -> str:
+    from models.registry import models_dir
+
+    if (models_dir() / entry.filename).is_file():
+        return "there"
+    return "optional, not there" if entry.optional else "missing"

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import aclosing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -66,6 +67,12 @@ def moderate(
     recursive: Annotated[
         bool, typer.Option("--recursive", "-r", help="Look into directories of directories.")
     ] = False,
+    annotate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Leave a copy of each image there, with what was seen drawn on it."
+        ),
+    ] = None,
 ) -> None:
     """Upload images and print a verdict on each.
 
@@ -75,7 +82,9 @@ def moderate(
     Exits with 0 when all are approved, 1 when one is rejected or undetermined, 2 when one got no
     verdict, 3 when no mesh answers.
     """
-    counts = asyncio.run(_moderate(paths, policy, as_json, mesh, concurrency, key, recursive))
+    counts = asyncio.run(
+        _moderate(paths, policy, as_json, mesh, concurrency, key, recursive, annotate)
+    )
     if counts["FAILED"]:
         raise typer.Exit(SOME_FAILED)
     if counts["REJECTED"] or counts["UNDETERMINED"]:
@@ -90,6 +99,7 @@ async def _moderate(
     concurrency: int,
     key: str,
     recursive: bool,
+    annotate: Path | None,
 ) -> Counter[str]:
     """How many images got which decision; what became of each has been printed."""
     from mesh.moderation import as_json as row_as_json
@@ -106,7 +116,12 @@ async def _moderate(
     counts: Counter[str] = Counter()
     rows: list[Row] = []
     async with MeshClient(mesh, api_key=key) as client:
-        finished = moderated(client, found, policy, concurrency=concurrency)
+        leave = None
+        if annotate:
+            from mesh.annotations.annotator import Annotator
+
+            leave = Annotator(client, annotate, (source.label for source in found)).annotate
+        finished = moderated(client, found, policy, concurrency=concurrency, annotate=leave)
         with _progress(len(found), shown=not as_json) as advance:
             async with aclosing(finished):
                 async for row in finished:
@@ -119,6 +134,9 @@ async def _moderate(
     if not as_json:
         _print_table(rows)
         typer.echo(_summary(counts, time.perf_counter() - started))
+        if annotate:
+            left = sum(row.annotated is not None for row in rows)
+            typer.echo(f"{left} annotated in {_printable(str(annotate))}")
     return counts
 
 

@@ -25,7 +25,7 @@ _MAX_PAYLOAD: Final = 1 << 26
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A verdict as it was given. `verdict` is its message, encoded."""
+    """A verdict as it was given, without the image's text. `verdict` is its message, encoded."""
 
     id: str
     tenant: str
@@ -54,6 +54,22 @@ class Ids:
     def next(self) -> str:
         self._last = max(self._last + 1, self._clock() // 1000)
         return f"{self._last:014x}{self._process}"
+
+
+def without_text(verdict: Verdict) -> Verdict:
+    """A verdict as it is recorded: where its evidence was seen and what it is, but not the words.
+
+    Text out of an image can be somebody's address. The log outlives the image; a replay reads the
+    words again for as long as the image is stored.
+    """
+    if not any(item.text for reason in verdict.reasons for item in reason.evidence):
+        return verdict
+    recorded = Verdict()
+    recorded.CopyFrom(verdict)
+    for reason in recorded.reasons:
+        for item in reason.evidence:
+            item.ClearField("text")
+    return recorded
 
 
 def moment(entry_id: str) -> datetime:

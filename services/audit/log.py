@@ -14,7 +14,7 @@ from services import errors
 from services.audit import cursor
 from services.audit.committed import Committed
 from services.audit.database import Database
-from services.audit.entry import Entry, Ids
+from services.audit.entry import Entry, Ids, without_text
 from services.audit.queued import Queued
 from services.audit.readers import Readers
 from services.audit.spool import Spool
@@ -86,7 +86,7 @@ class AuditLog:
         verdicts: Sequence[tuple[str, moderation_pb2.Verdict]],
         trace_id: str,
     ) -> None:
-        """Append the verdicts of one call, each with its image's digest.
+        """Append the verdicts of one call, each with its image's digest and without its text.
 
         By default this never fails and waits for no database. Where the log is required, raises
         AuditUnavailable when the entries are not committed within moments: then no verdict may be
@@ -96,7 +96,13 @@ class AuditLog:
             return
         await self._recorder.record(
             [
-                Entry(self._ids.next(), tenant, digest, trace_id, verdict.SerializeToString())
+                Entry(
+                    self._ids.next(),
+                    tenant,
+                    digest,
+                    trace_id,
+                    without_text(verdict).SerializeToString(),
+                )
                 for digest, verdict in verdicts
             ]
         )

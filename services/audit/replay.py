@@ -9,7 +9,7 @@ from enum import Enum
 from itertools import islice
 from typing import Final
 
-from services.audit.entry import Entry
+from services.audit.entry import Entry, without_text
 from services.client.mesh import MeshClient
 from services.errors import ImageNotFound, VisionmeshError
 from services.serving import status, tenancy
@@ -86,7 +86,7 @@ async def _ask(client: MeshClient, question: _Question, entries: list[Entry]) ->
 def _compared(entry: Entry, outcome: ModerationOutcome) -> Replay:
     if not outcome.HasField("verdict"):
         return _failed(entry, status.from_status(outcome.error))
-    differences = _differences(entry.message, outcome.verdict)
+    differences = _differences(entry.message, without_text(outcome.verdict))
     if differences:
         return Replay(entry, Result.DIFFERENT, "; ".join(differences))
     return Replay(entry, Result.SAME)

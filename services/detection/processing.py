@@ -1,4 +1,4 @@
-"""From a rendition's bytes to the model's tensor, and from its output to a result.
+"""CenterNet's way from a rendition's bytes to its tensor, and from its output to a result.
 
 Decoding is that of CenterNet (https://arxiv.org/abs/1904.07850, section 4): a peak of a kind's
 heatmap is the centre of an object, and the other output says there how far its box reaches.
@@ -6,15 +6,14 @@ heatmap is the centre of an object, and the other output says there how far its 
 
 from __future__ import annotations
 
-from math import ceil, floor
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from services.detection.labels import LABELS
-from services.detection.types import Detection, DetectionResult, Parameters
+from services.detection.boxes import detection, inside
+from services.detection.types import DetectionResult, Parameters
 from services.inference.engine import Tensors
 from services.inference.picture import Picture
 from services.media.decode import decode_rgb
@@ -22,9 +21,6 @@ from services.media.decode import decode_rgb
 INPUT: Final = "images"
 HEAT: Final = "keypoints"
 REACH: Final = "wh"
-
-SCORE_DIGITS: Final = 4
-"""Of a score that is kept: the rest differs from machine to machine."""
 
 MIN_DECODED: Final = 8
 """Pixels that the shorter side keeps when decoding scales: below, rounding would distort."""
@@ -53,7 +49,7 @@ def prepare(picture: Picture, parameters: Parameters) -> Tensors:
     """The model's input for an encoded rendition. Raises CorruptImage."""
     place = frame(picture.width, picture.height, parameters.side)
     min_side = max(MIN_DECODED, min(place.width, place.height))
-    rgb = decode_rgb(picture.rendition, min_side=min_side)
+    rgb = decode_rgb(picture.data, min_side=min_side)
     return {INPUT: preprocess(rgb, place, parameters)}
 
 
@@ -74,12 +70,11 @@ def postprocess(
     kinds, rows, columns = _peaks(outputs[HEAT][0], parameters)
     scores = outputs[HEAT][0][kinds, rows, columns]
     boxes = _boxes(outputs[REACH][0], rows, columns, parameters)
-    boxes = _in_original(boxes, width, height, parameters)
-    inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    kinds, scores, boxes = kinds[inside], scores[inside], boxes[inside]
+    boxes, has_area = inside(_in_original(boxes, width, height, parameters), width, height)
+    kinds, scores, boxes = kinds[has_area], scores[has_area], boxes[has_area]
     kept = _best(boxes, kinds, parameters)
     return DetectionResult(
-        tuple(_detection(int(kinds[index]), float(scores[index]), boxes[index]) for index in kept)
+        tuple(detection(int(kinds[index]), float(scores[index]), boxes[index]) for index in kept)
     )
 
 
@@ -115,12 +110,12 @@ def _boxes(
 def _in_original(
     boxes: NDArray[np.float64], width: int, height: int, parameters: Parameters
 ) -> NDArray[np.float64]:
-    """Boxes of the square as boxes of the original, cut at its borders."""
+    """Boxes of the square as boxes of the original, and beyond its borders."""
     place = frame(width, height, parameters.side)
     offset = np.array([place.left, place.top] * 2)
     scale = np.array([width / place.width, height / place.height] * 2)
-    cut: NDArray[np.float64] = np.clip((boxes - offset) * scale, 0, [width, height] * 2)
-    return cut
+    placed: NDArray[np.float64] = (boxes - offset) * scale
+    return placed
 
 
 def _best(boxes: NDArray[np.float64], kinds: NDArray[Any], parameters: Parameters) -> list[int]:
@@ -141,11 +136,3 @@ def _best(boxes: NDArray[np.float64], kinds: NDArray[Any], parameters: Parameter
         overlap = common / (areas + areas[index] - common)
         dropped |= (overlap > parameters.max_iou) & (kinds == kinds[index])
     return kept
-
-
-def _detection(kind: int, score: float, box: NDArray[np.float64]) -> Detection:
-    """In whole pixels: all that the box touches."""
-    left, top, right, bottom = floor(box[0]), floor(box[1]), ceil(box[2]), ceil(box[3])
-    return Detection(
-        LABELS[kind], round(score, SCORE_DIGITS), left, top, right - left, bottom - top
-    )

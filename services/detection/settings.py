@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from services.detection.types import Parameters
+from typing import Annotated
+
+from pydantic import Field
+
 from services.serving.model_settings import ModelSettings
 
 
 class DetectionSettings(ModelSettings):
-    """What every model process has: nothing else can be set."""
+    """What every model process has, and which detector is run.
 
-    @property
-    def parameters(self) -> Parameters:
-        return Parameters()
+    `detection_model` is the name of a registered weight file that has an architecture of
+    `architectures.py`.
+    """
+
+    detection_model: Annotated[str, Field(min_length=1)] = "detection"

@@ -41,7 +41,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """Numbers between an image and its result; part of the model's version."""
+    """Numbers between an image and CenterNet's result; part of the model's version."""
 
     side: int = 512
     """Pixels of the square that the model looks at."""
@@ -55,3 +55,15 @@ class Parameters:
     """Intersection over union from which a box is a better one of the same kind, once more. The
     value of those who published the graph."""
     max_detections: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class DFineParameters:
+    """Numbers between an image and D-FINE's result; part of the model's version."""
+
+    side: int = 640
+    """Pixels of the square that the model was trained on, and looks at."""
+    min_score: float = 0.05
+    """Not above is noise. Of CenterNet's value: a guess until photos have been looked at."""
+    max_detections: int = 100
+    """As many as of CenterNet."""

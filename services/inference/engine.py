@@ -85,6 +85,11 @@ class Engine(Protocol):
         """What `infer` returns; known after `load`."""
         ...
 
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What the model's file says of itself, by key; known after `load`."""
+        ...
+
     async def load(self) -> None:
         """Make ready and warm up. Raises ModelFileError, ModelUnavailable."""
         ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from services.errors import ModelUnavailable
 from services.inference.engine import (
@@ -30,9 +30,11 @@ class FakeEngine:
         answer: Callable[[Tensors], Tensors],
         held: Callable[[Tensors], Awaitable[None]] | None = None,
         precision: str = "fp32",
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
         self.calls = 0
         self._precision = precision
+        self._metadata = dict(metadata or {})
         self._inputs = tuple(inputs)
         self._outputs = tuple(outputs)
         self._answer = answer
@@ -50,6 +52,10 @@ class FakeEngine:
     @property
     def outputs(self) -> Sequence[TensorSpec]:
         return self._outputs
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        return self._metadata
 
     async def load(self) -> None:
         self._loaded = True

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from services.inference.engine import (
     check_inputs,
     check_outputs,
 )
+from services.inference.workers import Workers, WorkersClosed
 
 PROVIDER: Final = "CPUExecutionProvider"
 
@@ -69,7 +70,8 @@ class OnnxEngine:
         self._session: onnxruntime.InferenceSession | None = None
         self._inputs: tuple[TensorSpec, ...] = ()
         self._outputs: tuple[TensorSpec, ...] = ()
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="onnx")
+        self._metadata: Mapping[str, str] = {}
+        self._pool = Workers(workers, "onnx")
         self._description = EngineDescription(
             "onnxruntime", onnxruntime.__version__, PROVIDER, precision
         )
@@ -86,38 +88,43 @@ class OnnxEngine:
     def outputs(self) -> Sequence[TensorSpec]:
         return self._outputs
 
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        return self._metadata
+
     async def load(self) -> None:
-        """Open the file and run each warm-up input on every worker. Raises ModelFileError."""
-        loop = asyncio.get_running_loop()
-        session = await loop.run_in_executor(self._pool, self._open)
+        """Open the file and run each warm-up input on every worker.
+
+        Raises ModelFileError, also when it does not take these inputs: then it is another model's.
+        """
+        session = await self._pool.run(self._open)
         self._inputs = tuple(map(_spec, session.get_inputs()))
         self._outputs = tuple(map(_spec, session.get_outputs()))
+        self._metadata = session.get_modelmeta().custom_metadata_map
         self._session = session
         for tensors in self._warm_up:
             # All at once: so every thread is started, and the arena holds what all of them need.
-            await asyncio.gather(*(self.infer(tensors) for _ in range(self._workers)))
+            try:
+                await asyncio.gather(*(self.infer(tensors) for _ in range(self._workers)))
+            except EngineError as error:
+                raise ModelFileError(f"{self._path} cannot be run: {error}") from error
 
     async def infer(self, inputs: Inputs) -> Tensors:
         """See `Engine.infer`."""
         session = self._session
         if session is None:
             raise ModelUnavailable("the model is not loaded")
-        loop = asyncio.get_running_loop()
         try:
             # A caller that leaves takes its job out of the queue; one that runs already runs to
             # its end, which takes milliseconds.
-            return await loop.run_in_executor(self._pool, self._run, session, inputs)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if self._session is None and task is not None and not task.cancelling():
-                # `close` dropped the job; the caller was not cancelled and must not look like it.
-                raise ModelUnavailable("the model has been closed") from None
-            raise
+            return await self._pool.run(partial(self._run, session, inputs))
+        except WorkersClosed:
+            raise ModelUnavailable("the model has been closed") from None
 
     async def close(self) -> None:
         """See `Engine.close`."""
         self._session = None
-        await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)
+        await self._pool.close()
 
     def _open(self) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()

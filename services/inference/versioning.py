@@ -19,29 +19,36 @@ VERSION_DIGITS: Final = 16
 
 def model_version(
     *,
-    weights: str,
+    weights: str | Mapping[str, str],
     parameters: Mapping[str, Any],
     sources: Iterable[ModuleType],
     libraries: Iterable[str],
-    engine: EngineDescription,
+    engine: EngineDescription | Mapping[str, EngineDescription],
 ) -> str:
     """The first 16 hexadecimal digits of a SHA-256 over all of it.
 
-    `weights` is the weight file's SHA-256, `parameters` what processing is set to (JSON values),
-    `sources` the modules whose text decides between bytes and result, `libraries` the distributions
-    whose version does. The same on every machine that has the same of each: no path, clock or order
-    of arguments enters. Raises TypeError for a parameter that JSON does not know.
+    `weights` is the weight file's SHA-256 and `engine` what runs it; of a model of several files
+    both are by file. `parameters` is what processing is set to (JSON values), `sources` the modules
+    whose text decides between bytes and result, `libraries` the distributions whose version does.
+    The same on every machine that has the same of each: no path, clock or order of arguments
+    enters. Raises TypeError for a parameter that JSON does not know.
     """
     shaping = {
-        "weights": weights,
+        "weights": weights if isinstance(weights, str) else dict(weights),
         "parameters": dict(parameters),
         "sources": {module.__name__: _source_hash(module) for module in sources},
         "libraries": {name: metadata.version(name) for name in libraries},
-        "engine": dataclasses.asdict(engine),
+        "engine": _described(engine),
     }
     # NaN has several spellings and equals nothing, so it names nothing.
     canonical = json.dumps(shaping, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:VERSION_DIGITS]
+
+
+def _described(engine: EngineDescription | Mapping[str, EngineDescription]) -> dict[str, Any]:
+    if isinstance(engine, EngineDescription):
+        return dataclasses.asdict(engine)
+    return {file: dataclasses.asdict(one) for file, one in engine.items()}
 
 
 def _source_hash(module: ModuleType) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import random
 from collections.abc import Iterable, Mapping
@@ -24,6 +25,9 @@ HALF: Final = "#"
 """Stands in the name of a file that is being written, before a number: obstore's own mark, which
 its listings leave out. A writer that was killed leaves such a file behind."""
 
+LOCK: Final = ".lock"
+"""Ends the name of the empty file by which those who exchange an object wait for each other."""
+
 _UNKNOWN_FLAG: Final = (errno.EOPNOTSUPP, errno.EINVAL)
 
 
@@ -32,7 +36,10 @@ class WouldBlock(Exception):
 
 
 class Folder:
-    """A folder of objects. Every method blocks, but for `read_cached`; raises OSError."""
+    """A folder of objects. Every method blocks, but for `read_cached`; raises OSError.
+
+    `size` waits for a folder's entry at most.
+    """
 
     def __init__(self, root: Path) -> None:
         """Make the folder and sync the ones above it that had to be made too."""
@@ -60,6 +67,8 @@ class Folder:
             return None
         try:
             data = bytearray(os.fstat(descriptor).st_size)
+            if not data:
+                return b""
             if os.preadv(descriptor, [data], 0, _NOWAIT) < len(data):
                 raise WouldBlock(path)
             return bytes(data)
@@ -76,14 +85,18 @@ class Folder:
     def read(self, path: str) -> bytes | None:
         """An object, or None when there is none."""
         try:
-            return (self.root / path).read_bytes()
+            descriptor = os.open(self._prefix + path, os.O_RDONLY)
         except FileNotFoundError:
             return None
+        try:
+            return _read_all(descriptor)
+        finally:
+            os.close(descriptor)
 
     def size(self, path: str) -> int | None:
         """An object's length in bytes, or None when there is none."""
         try:
-            return (self.root / path).stat().st_size
+            return os.stat(self._prefix + path).st_size
         except FileNotFoundError:
             return None
 
@@ -166,6 +179,22 @@ class Folder:
         if not named <= self._named:
             self._named |= named
 
+    def exchange(self, path: str, expected: bytes | None, data: bytes) -> bool:
+        """Replace an object durably if it is what is `expected`, None for none; else False.
+
+        Nobody comes between who exchanges here too: a lock on a file beside it, which the system
+        lets go of when its holder dies. Plain writes are not kept out.
+        """
+        descriptor = self._open(f"{path}{LOCK}", os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if self.read(path) != expected:
+                return False
+            self.write({path: data}, (), durable=True)
+            return True
+        finally:
+            os.close(descriptor)
+
     def names(self, path: str) -> list[str]:
         """What is directly in a folder, half-written files and folders too; sorted."""
         try:
@@ -236,6 +265,15 @@ def _above(path: str) -> list[str]:
         path = path.rpartition("/")[0]
         above.append(path)
     return above
+
+
+def _read_all(descriptor: int) -> bytes:
+    size = os.fstat(descriptor).st_size
+    # A system call gives at most 2 GiB, and may give less.
+    data = os.read(descriptor, size)
+    while len(data) < size and (more := os.read(descriptor, size - len(data))):
+        data += more
+    return data
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

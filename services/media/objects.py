@@ -6,14 +6,15 @@ import asyncio
 import builtins
 import contextlib
 import re
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import unquote, urlsplit
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import LocalStore, MemoryStore, from_url
 
 from services import errors
@@ -22,7 +23,7 @@ from services.media.translation import TRANSLATED, unavailable
 
 if TYPE_CHECKING:
     # Only in obstore's stubs, not at run time.
-    from obstore import ObjectMeta
+    from obstore import ObjectMeta, PutMode
     from obstore.store import ObjectStore, RetryConfig
 
 RETRY: Final[RetryConfig] = {"max_retries": 2, "retry_timeout": timedelta(seconds=5)}
@@ -84,6 +85,15 @@ class Objects:
             except WouldBlock:
                 return await asyncio.to_thread(self._folder.read, path)
 
+    def reader(self, path: str) -> Callable[[], bytes | None] | None:
+        """What does `get` in a thread and blocks; None where the store is no folder.
+
+        For what a thread needs anyway: what it reads itself is copied once, and still in that
+        core's cache when it is used.
+        """
+        _check(path)
+        return None if self._folder is None else partial(_read, self._folder, path)
+
     async def _get_remote(self, path: str) -> bytes | None:
         try:
             found = await obstore.get_async(self._store, path)
@@ -114,6 +124,38 @@ class Objects:
                 + [self._touch_remote(path) for path in empty]
             )
 
+    async def exchange(self, path: str, expected: bytes | None, data: bytes) -> bool:
+        """Replace an object durably if it is what is `expected`, None for none; else do nothing.
+
+        False then: somebody else was first, and who wants to goes on from what is there now.
+        Of any number of processes that exchange one object, one at a time succeeds.
+        """
+        _check(path)
+        with TRANSLATED:
+            if self._folder is not None:
+                return await asyncio.to_thread(self._folder.exchange, path, expected, data)
+            return await self._exchange_remote(path, expected, data)
+
+    async def _exchange_remote(self, path: str, expected: bytes | None, data: bytes) -> bool:
+        mode: PutMode = "create"
+        try:
+            found = await obstore.get_async(self._store, path)
+            if (await found.bytes_async()).to_bytes() != expected:
+                return False
+            mode = {}  # what a store calls this state of it: either, or both
+            if e_tag := found.meta["e_tag"]:
+                mode["e_tag"] = e_tag
+            if version := found.meta["version"]:
+                mode["version"] = version
+        except FileNotFoundError:
+            if expected is not None:
+                return False
+        try:
+            await obstore.put_async(self._store, path, data, mode=mode)
+        except (AlreadyExistsError, PreconditionError):
+            return False
+        return True
+
     async def _touch_remote(self, path: str) -> None:
         with contextlib.suppress(AlreadyExistsError):
             await obstore.put_async(self._store, path, b"", mode="create")
@@ -129,11 +171,19 @@ class Objects:
         Never makes one, and syncs nothing. When it fails, a part may have been added. Only where
         `appends` is true.
         """
-        _check(path)
+        return (await self.append_all([(path, data)]))[0]
+
+    async def append_all(self, pieces: Sequence[tuple[str, bytes]]) -> builtins.list[bool]:
+        """`append` to several objects at the cost of one: most of it is going to a thread and back.
+
+        What fails keeps nothing else from being written; raises StoreUnavailable afterwards.
+        """
+        for path, _ in pieces:
+            _check(path)
         if self._folder is None:
             raise errors.Internal("this store cannot append")
         with TRANSLATED:
-            return await asyncio.to_thread(self._folder.append, path, data)
+            return await asyncio.to_thread(_append_each, self._folder, pieces)
 
     async def sync(self, paths: Iterable[str]) -> None:
         """Make names durable that somebody else may have written. Clouds' are already."""
@@ -162,8 +212,12 @@ class Objects:
             return await asyncio.to_thread(lambda folder: [*map(folder.size, paths)], self._folder)
 
     async def exists(self, path: str) -> bool:
-        """Whether there is an object under this path."""
-        return await self.size(path) is not None
+        """Whether there is an object under this path. Cheap: a folder's entry needs no thread."""
+        if self._folder is None:
+            return await self.size(path) is not None
+        _check(path)
+        with TRANSLATED:
+            return self._folder.size(path) is not None
 
     async def delete(self, path: str, *, durable: bool = False) -> None:
         """Remove an object; one that is not there is no error."""
@@ -257,6 +311,23 @@ class Objects:
                     for entry in found["objects"]
                 },
             )
+
+
+def _read(folder: Folder, path: str) -> bytes | None:
+    with TRANSLATED:
+        return folder.read(path)
+
+
+def _append_each(folder: Folder, pieces: Sequence[tuple[str, bytes]]) -> list[bool]:
+    written, failure = [], None
+    for path, data in pieces:
+        try:
+            written.append(folder.append(path, data))
+        except OSError as error:
+            failure = error
+    if failure:
+        raise failure
+    return written
 
 
 def _collect(store: ObjectStore, prefix: str) -> Sequence[ObjectMeta]:

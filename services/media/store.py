@@ -10,9 +10,10 @@ import asyncio
 import contextlib
 import hashlib
 import os
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
@@ -40,8 +41,15 @@ retention is told in days."""
 
 T = TypeVar("T")
 
+Rendition = bytes | Callable[[], bytes]
+"""A rendition, or what reads it and blocks."""
+
 
 _log = structlog.get_logger()
+
+
+class RenditionChanged(Exception):
+    """A stored rendition is not the one that its record speaks of."""
 
 
 class ImageStore:
@@ -97,9 +105,18 @@ class ImageStore:
             raise _not_found(digest)
         return record
 
+    async def still(self, tenant: str, digest: str) -> None:
+        """Look once more whether a tenant has an image that it had a moment ago: less than a read.
+
+        Rows are replaced in one step, so the name of one that was valid is enough. Raises
+        ImageNotFound.
+        """
+        if not await self._objects.exists(row_path(tenant, digest)):
+            raise _not_found(digest)
+
     async def exists(self, digest: str) -> bool:
-        """Whether anybody has an image: one small read. Not for the ears of tenants."""
-        return await self._objects.get(meta_path(digest)) is not None
+        """Whether anybody has an image: less than a read. Not for the ears of tenants."""
+        return await self._objects.exists(meta_path(digest))
 
     async def original(self, record: ImageRecord) -> bytes:
         """The bytes that were stored. Raises ImageNotFound when it has been deleted since."""
@@ -120,6 +137,18 @@ class ImageStore:
             # Another tenant's upload wrote it by another recipe, in the middle of a rolling update.
             _, made = await self.render(await self.original(record))
         return made
+
+    async def rendition_for_thread(self, record: ImageRecord) -> Rendition:
+        """The rendition, or where it is a file what reads it in the thread that decodes it.
+
+        That raises what `rendition` does, and RenditionChanged when only `rendition` can tell.
+        """
+        if record.rendition_version == RENDITION_VERSION:
+            size = record.rendition_bytes or record.byte_size
+            path = _blob_path(record.digest, "rendition" if record.rendition_bytes else "original")
+            if read := self._objects.reader(path):
+                return partial(_whole, read, record.digest, size)
+        return await self.rendition(record)
 
     async def render(self, data: bytes) -> tuple[ImageInfo, bytes]:
         """What bytes are, and their rendition, within this store's bounds; stores nothing.
@@ -240,7 +269,7 @@ class ImageStore:
             return await self._ownership.tidy(digest, heir)
 
     async def _blob(self, digest: str, name: str) -> bytes:
-        data = await self._objects.get(f"{image_folder(digest)}/{name}")
+        data = await self._objects.get(_blob_path(digest, name))
         if data is None:
             raise _not_found(digest)
         return data
@@ -271,6 +300,19 @@ async def _rendered(data: bytes, info: ImageInfo, held: contextlib.AsyncExitStac
     """The rendition; lets go of what is held when the thread has ended."""
     async with held:
         return await asyncio.to_thread(render, data, info)
+
+
+def _blob_path(digest: str, name: str) -> str:
+    return f"{image_folder(digest)}/{name}"
+
+
+def _whole(read: Callable[[], bytes | None], digest: str, size: int) -> bytes:
+    data = read()
+    if data is None:
+        raise _not_found(digest)
+    if len(data) != size:
+        raise RenditionChanged
+    return data
 
 
 def _not_found(digest: str) -> errors.ImageNotFound:

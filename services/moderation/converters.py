@@ -13,6 +13,7 @@ from services.moderation.policy import Policy
 from services.moderation.types import (
     Answer,
     Decision,
+    Evidence,
     Outcome,
     Reason,
     Reply,
@@ -21,6 +22,7 @@ from services.moderation.types import (
     Verdict,
 )
 from services.serving.status import from_status, to_status
+from visionmesh.common.v1.geometry_pb2 import Box, Point
 from visionmesh.common.v1.image_pb2 import ImageSize
 from visionmesh.moderation.v1 import moderation_pb2
 
@@ -101,8 +103,18 @@ def _reason_to_proto(reason: Reason) -> moderation_pb2.Reason:
         code=reason.code,
         severity=_SEVERITIES[reason.severity],
         message=reason.message,
-        evidence=[
-            moderation_pb2.Evidence(model=item.model, label=item.label, score=item.score)
-            for item in reason.evidence
-        ],
+        evidence=[_evidence_to_proto(item) for item in reason.evidence],
     )
+
+
+def _evidence_to_proto(item: Evidence) -> moderation_pb2.Evidence:
+    message = moderation_pb2.Evidence(
+        model=item.model,
+        label=item.label,
+        score=item.score,
+        corners=[Point(x=corner.x, y=corner.y) for corner in item.corners],
+        text=item.text,
+    )
+    if box := item.box:
+        message.box.CopyFrom(Box(x=box.x, y=box.y, width=box.width, height=box.height))
+    return message

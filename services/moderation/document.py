@@ -30,27 +30,40 @@ Expression = Annotated[str, StringConstraints(min_length=1, max_length=MAX_EXPRE
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1_000)]
 ParameterName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 
+Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z]{2,8})?$")]
+Word = Annotated[str, StringConstraints(min_length=2, max_length=64, pattern=r"\w")]
+WordsByLanguage = Annotated[
+    dict[Language, Annotated[list[Word], Field(min_length=1, max_length=1_000)]],
+    Field(min_length=1, max_length=50),
+]
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class EvidenceDocument(_Strict):
-    """What a rule shows when it holds: a model's name, a label, and a score as an expression."""
+    """What a rule shows when it holds: one thing, or each one that an expression finds.
+
+    One thing has a label, and a score as an expression. With `each`, which gives a list of the
+    contract's messages, score and place are the messages' own, and so is the label without `label`.
+    """
 
     model: str
-    label: Text
+    label: Text | None = None
     score: Expression | None = None
+    each: Expression | None = None
 
 
 class RuleDocument(_Strict):
-    """One rule."""
+    """One rule. With `skip_when_empty`, the name of a parameter, it is none while that is `[]`."""
 
     code: Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
     severity: Literal["low", "medium", "high", "critical"]
     message: Text
     when: Expression
     evidence: Annotated[list[EvidenceDocument], Field(max_length=16)] = []
+    skip_when_empty: ParameterName | None = None
 
 
 class PolicyDocument(_Strict):
@@ -58,6 +71,7 @@ class PolicyDocument(_Strict):
 
     description: Annotated[str, StringConstraints(max_length=1_000)] = ""
     parameters: Annotated[dict[ParameterName, Any], Field(max_length=100)] = {}
+    words: Annotated[dict[ParameterName, WordsByLanguage], Field(max_length=20)] = {}
     rules: Annotated[list[RuleDocument], Field(min_length=1, max_length=100)]
 
 

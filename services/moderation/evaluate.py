@@ -7,11 +7,13 @@ an image is approved only when every rule is known not to hold.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Final
 
 from services.errors import VisionmeshError
 from services.moderation.expressions import Activation, EvaluationError
-from services.moderation.policy import EvidenceRule, Policy, Rule
+from services.moderation.policy import Policy, Rule
 from services.moderation.types import (
     Answer,
     Decision,
@@ -21,6 +23,9 @@ from services.moderation.types import (
     RuleFailure,
     Verdict,
 )
+
+MAX_EVIDENCE: Final = 20
+"""Items of evidence of one reason: what comes after them is left out (a guess)."""
 
 
 def evaluate(policy: Policy, replies: Mapping[str, Reply]) -> Verdict:
@@ -70,18 +75,17 @@ def _holds(rule: Rule, activation: Activation, failures: list[RuleFailure]) -> b
 
 
 def _reason(rule: Rule, activation: Activation, failures: list[RuleFailure]) -> Reason:
-    evidence = tuple(_evidence(item, rule, activation, failures) for item in rule.evidence)
-    return Reason(rule.code, rule.severity, rule.message, evidence)
+    evidence = islice(_evidence(rule, activation, failures), MAX_EVIDENCE)
+    return Reason(rule.code, rule.severity, rule.message, tuple(evidence))
 
 
 def _evidence(
-    item: EvidenceRule, rule: Rule, activation: Activation, failures: list[RuleFailure]
-) -> Evidence:
-    """What a rule saw; a score without a value is left out, the rule holds without it."""
-    score: float | None = None
-    if item.score:
+    rule: Rule, activation: Activation, failures: list[RuleFailure]
+) -> Iterator[Evidence]:
+    """What a rule saw; what has no value is left out, the rule holds without it."""
+    for item in rule.evidence:
         try:
-            score = item.score.value(activation)
+            yield from item.evidence(activation)
         except EvaluationError as error:
-            failures.append(RuleFailure(rule.code, item.score.text, str(error)))
-    return Evidence(item.model, item.label, score)
+            failures.append(RuleFailure(rule.code, item.text, str(error)))
+            yield from item.without_value()

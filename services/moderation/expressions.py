@@ -1,10 +1,10 @@
 """Conditions and scores of a policy, in CEL, typed by the contract.
 
-The variables of an expression are the models' own result messages under the models' names, and the
-policy's parameters under `parameters.`: a field that the contract does not have is found when the
-policy is loaded. https://cel.dev, through cel-cpp's Python binding. CEL has no loops and no side
-effects; the library ends an evaluation after 10,000 steps of its comprehensions, and refuses
-expressions that are nested deeper than 32.
+The variables of an expression are the models' own result messages under the models' names, the
+policy's parameters under `parameters.`, and what is found in text (`reading.py`): a field that the
+contract does not have is found when the policy is loaded. https://cel.dev, through cel-cpp's Python
+binding. CEL has no loops and no side effects; the library ends an evaluation after 10,000 steps of
+its comprehensions, and refuses expressions that are nested deeper than 32.
 """
 
 from __future__ import annotations
@@ -17,12 +17,21 @@ from typing import Any, Final
 
 from cel_expr_python import cel
 from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
+
+from services.moderation.reading import MODEL, Reading
+from visionmesh.ocr.v1.ocr_pb2 import OcrResult
 
 ParameterValue = float | int | str | list[float] | list[int] | list[str]
 
 # Without `dyn`, which turns the type checker off.
 _CONFIG: Final = "stdlib:\n  exclude_functions:\n    - name: dyn\n"
+
+_POOL: Final = descriptor_pool.Default()
+
+# How the library writes the type of a list.
+_LIST: Final = re.compile(r"LIST<(.*)>")
 
 _PROBLEM: Final = re.compile(r"ERROR: <input>:(\d+):(\d+): ([^\n]*)")
 # What the library adds for programmers: namespaces, status names, every token it would have taken.
@@ -64,6 +73,27 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
+class Findings:
+    """A compiled expression that is a list of messages of one kind, and the models that it reads.
+
+    `message` is their type.
+    """
+
+    text: str
+    models: frozenset[str]
+    compiled: Any
+    message: Descriptor
+
+    def found(self, activation: Activation) -> list[Message]:
+        """The messages. Raises EvaluationError."""
+        value = _evaluated(self.compiled, activation)
+        if value.type() == cel.Type.ERROR:
+            raise EvaluationError(str(value.value()))
+        found: list[Message] = value.plain_value()
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """A compiled expression that is a number, and the models that it reads."""
 
@@ -83,46 +113,91 @@ class Language:
     """The expressions of one policy: its variables, and how they are compiled and bound."""
 
     def __init__(
-        self, models: Mapping[str, type[Message]], parameters: Mapping[str, ParameterValue]
+        self,
+        models: Mapping[str, type[Message]],
+        parameters: Mapping[str, ParameterValue],
+        reading: Reading | None = None,
     ) -> None:
-        """`models` are the result messages by model name. Raises ExpressionError."""
+        """`models` are the result messages by model name; `reading` is what is found in text.
+
+        Raises ExpressionError.
+        """
         self._models = {
             name: cel.Type(result.DESCRIPTOR.full_name) for name, result in models.items()
         }
+        self._reading = reading if models.get(MODEL) is OcrResult else None
+        self._read: set[str] = set()
+        self._found = {
+            name: cel.Type.List(cel.Type(message.DESCRIPTOR.full_name))
+            for name, message in (self._reading.variables if self._reading else {}).items()
+        }
         self._parameters = {f"parameters.{name}": value for name, value in parameters.items()}
         types = {name: parameter_type(value) for name, value in self._parameters.items()}
-        self._env = _environment(self._models | types)
+        self._env = _environment(self._models | self._found | types)
         self._without = {
-            name: _environment(types | _without(self._models, name)) for name in self._models
+            name: _environment(
+                types | _without(self._models, name) | ({} if name == MODEL else self._found)
+            )
+            for name in self._models
         }
+        self._without |= {
+            name: _environment(types | self._models | _without(self._found, name))
+            for name in self._found
+        }
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether anything that was compiled reads what is found in text."""
+        return bool(self._read)
 
     def condition(self, text: str) -> Condition:
         """Compile an expression that must be true or false. Raises ExpressionError."""
-        return Condition(text, *self._compile(text, cel.Type.BOOL))
+        compiled = self._compile(text, cel.Type.BOOL)
+        return Condition(text, self._models_of(text), compiled)
 
     def score(self, text: str) -> Score:
         """Compile an expression that must be a floating-point number. Raises ExpressionError."""
-        return Score(text, *self._compile(text, cel.Type.DOUBLE))
+        compiled = self._compile(text, cel.Type.DOUBLE)
+        return Score(text, self._models_of(text), compiled)
+
+    def findings(self, text: str) -> Findings:
+        """Compile an expression that must be a list of messages. Raises ExpressionError."""
+        compiled = self._compile(text)
+        if message := _item(compiled.return_type().name()):
+            return Findings(text, self._models_of(text), compiled, message)
+        raise ExpressionError(
+            f"at 1:1: is of type {_written(compiled.return_type())}, must be a list of messages"
+        )
 
     def bind(self, results: Mapping[str, Message]) -> Activation:
         """Bind the variables to the results that there are, by model name."""
-        return Activation(self._env.Activation({**self._parameters, **results}))
+        found: Mapping[str, Any] = {}
+        if self._reading and self._read and (result := results.get(MODEL)):
+            assert isinstance(result, OcrResult)
+            found = self._reading.of(result, self._read)
+        return Activation(self._env.Activation({**self._parameters, **results, **found}))
 
-    def _compile(self, text: str, wanted: Any) -> tuple[frozenset[str], Any]:
+    def _compile(self, text: str, wanted: Any = None) -> Any:
         try:
             compiled = self._env.compile(text)
         except RuntimeError as error:
             raise ExpressionError(self._complaint(str(error))) from None
-        if (found := compiled.return_type()) != wanted:
+        if wanted is not None and (found := compiled.return_type()) != wanted:
             raise ExpressionError(
-                f"at 1:1: is of type {found.name().lower()}, must be {wanted.name().lower()}"
+                f"at 1:1: is of type {_written(found)}, must be {_written(wanted)}"
             )
-        return frozenset(name for name in self._models if self._reads(text, name)), compiled
+        # A dot may have blanks around it; the last name is there in any case.
+        named = (name for name in self._found if name.rpartition(".")[2] in text)
+        self._read |= {name for name in named if self._reads(text, name)}
+        return compiled
 
-    def _reads(self, text: str, model: str) -> bool:
-        """Whether an expression that compiles needs a model: without its variable it does not."""
+    def _models_of(self, text: str) -> frozenset[str]:
+        return frozenset(name for name in self._models if self._reads(text, name))
+
+    def _reads(self, text: str, name: str) -> bool:
+        """Whether an expression that compiles needs a variable: without it, it does not."""
         try:
-            self._without[model].compile(text)
+            self._without[name].compile(text)
         except RuntimeError:
             return True
         return False
@@ -135,7 +210,7 @@ class Language:
             line, column, message = "1", "1", report.split(": ", 1)[-1].split("\n")[0]
         message = _NOISE.sub("", _NOISE.sub("", message))
         if message.startswith("undeclared reference"):
-            message += f"; there are: {_listed([*self._models, *self._parameters])}"
+            message += f"; there are: {_listed([*self._models, *self._found, *self._parameters])}"
         elif "int" in message and "double" in message:
             message += "; CEL does not mix them, write 1.0 for 1"
         return f"at {line}:{column}: {message}"
@@ -151,6 +226,21 @@ def parameter_type(value: object) -> Any:
     return cel.Type.List(next(iter(types.values()), cel.Type.DYN))
 
 
+def _item(list_type: str) -> Descriptor | None:
+    """The message that a type is a list of; None when it is none."""
+    listed = _LIST.fullmatch(list_type)
+    try:
+        return _POOL.FindMessageTypeByName(listed[1]) if listed else None
+    except KeyError:
+        return None
+
+
+def _written(kind: Any) -> str:
+    """A type as CEL writes it: messages as the contract does, all else in small letters."""
+    name: str = kind.name()
+    return re.sub(r"\b[A-Z]+\b", lambda word: word[0].lower(), name)
+
+
 def _scalar_type(value: object) -> Any:
     if type(value) not in _TYPES:
         raise ExpressionError(f"{value!r} is neither a number nor text nor a list of them")
@@ -163,7 +253,7 @@ def _scalar_type(value: object) -> Any:
 
 def _environment(variables: Mapping[str, Any]) -> Any:
     return cel.NewEnv(
-        descriptor_pool=descriptor_pool.Default(),
+        descriptor_pool=_POOL,
         config=cel.NewEnvConfigFromYaml(_CONFIG),
         variables=variables,
     )
@@ -173,11 +263,15 @@ def _without(variables: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {key: value for key, value in variables.items() if key != name}
 
 
-def _value(compiled: Any, activation: Activation, wanted: Any) -> Any:
+def _evaluated(compiled: Any, activation: Activation) -> Any:
     try:
-        value = compiled.eval(activation.variables)
+        return compiled.eval(activation.variables)
     except RuntimeError as error:  # the budget of iterations is spent
         raise EvaluationError(str(error)) from error
+
+
+def _value(compiled: Any, activation: Activation, wanted: Any) -> Any:
+    value = _evaluated(compiled, activation)
     if value.type() != wanted:  # an error is a value of its own type
         raise EvaluationError(str(value.value()))
     return value.value()

@@ -75,7 +75,7 @@ class Fallback:
         versions = {
             name: version
             for name in _failed(replies)
-            if (version := release.models.get(name, "") if release else self._releases.last(name))
+            if (version := await self._version(name, release))
         }
         stored = await asyncio.gather(
             *(
@@ -86,6 +86,9 @@ class Fallback:
         found = zip(versions, stored, strict=True)
         said = {name: reply for name, reply in found if isinstance(reply, _SAID)}
         return {**replies, **said}
+
+    async def _version(self, model: str, release: Release | None) -> str:
+        return release.version(model) if release else await self._releases.last_version(model)
 
 
 def _is_incomplete(replies: Replies) -> bool:

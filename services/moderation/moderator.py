@@ -17,7 +17,7 @@ from services.errors import VisionmeshError
 from services.moderation.converters import broken_promise, reply_from_proto
 from services.moderation.fallback import Fallback
 from services.moderation.models import ModelSource
-from services.moderation.outcome import outcome_of
+from services.moderation.outcome import judged
 from services.moderation.policy import Policy
 from services.moderation.types import Answer, Outcome, Reply
 from services.releases.release import Release
@@ -67,7 +67,7 @@ class Moderator:
         return [
             Outcome(ref.digest, found)
             if isinstance(found, VisionmeshError)
-            else outcome_of(policy, ref.digest, found)
+            else await judged(policy, ref.digest, found)
             for ref, found in zip(refs, completed, strict=True)
         ]
 
@@ -75,7 +75,7 @@ class Moderator:
         self, source: ModelSource, refs: Sequence[ImageRef], release: Release | None
     ) -> list[Reply]:
         """One reply a reference; a model that fails as a whole fails for every image alike."""
-        version = release.models.get(source.name, "") if release else ""
+        version = release.version(source.name) if release else ""
         if release and not version:
             return [errors.ResultNotFound(f"the release knows no {source.name!r}")] * len(refs)
         try:

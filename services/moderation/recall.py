@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from services import errors
 from services.errors import VisionmeshError
 from services.moderation.batch import each
-from services.moderation.outcome import outcome_of
+from services.moderation.outcome import judged
 from services.moderation.policy import Policy
 from services.moderation.stored import StoredReplies
 from services.moderation.types import Outcome, Reply, Size
@@ -45,7 +45,7 @@ class Recall:
 
     async def _version(self, model: str, release: Release | None) -> Version:
         if release:
-            return release.models.get(model, "")
+            return release.version(model)
         try:
             return await self._releases.version(model)
         except VisionmeshError as error:
@@ -61,7 +61,7 @@ class Recall:
         replies = await asyncio.gather(
             *(self._reply(digest, name, version, size) for name, version in versions.items())
         )
-        return outcome_of(policy, digest, dict(zip(versions, replies, strict=True)), size)
+        return await judged(policy, digest, dict(zip(versions, replies, strict=True)), size)
 
     async def _reply(self, digest: str, model: str, version: Version, size: Size) -> Reply:
         if isinstance(version, VisionmeshError):

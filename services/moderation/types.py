@@ -50,12 +50,37 @@ Reply = Answer | VisionmeshError
 
 
 @dataclass(frozen=True, slots=True)
+class Box:
+    """An upright rectangle in pixels of the upright original."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A place in pixels of the upright original."""
+
+    x: int
+    y: int
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a rule saw; `score` is in the model's own unit, None when it has none."""
+    """What a rule saw; `score` is in the model's own unit, None when it has none.
+
+    `box` and `corners` are where it is, when it has a place; `text` is the line of text that it was
+    seen in, as it was read, and empty for what is no text.
+    """
 
     model: str
     label: str
     score: float | None = None
+    box: Box | None = None
+    corners: tuple[Point, ...] = ()
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ class Verdicts:
         """
         pinned, rules = await self._rules(policy, release)
         outcomes = await self._moderator.moderate(refs, rules, pinned)
-        return [await self._named(outcome, pinned) for outcome in outcomes]
+        return await self._named(outcomes, pinned)
 
     async def evaluate(
         self,
@@ -60,7 +60,7 @@ class Verdicts:
         """Judge images by what is stored alone; the models in `without` count as missing."""
         pinned, rules = await self._rules(policy, release)
         outcomes = await self._recall.evaluate(digests, rules, pinned, without)
-        return [await self._named(outcome, pinned) for outcome in outcomes]
+        return await self._named(outcomes, pinned)
 
     async def _rules(self, policy: str, release: str) -> tuple[Release | None, Policy]:
         if not release:
@@ -73,12 +73,21 @@ class Verdicts:
             f"the release {release} has no policy {name!r}; it has: {known}", field="policy"
         )
 
-    async def _named(self, outcome: Outcome, pinned: Release | None) -> Outcome:
-        """The outcome with the release that made it: two of one batch may differ in theirs."""
-        verdict = outcome.result
-        if not isinstance(verdict, Verdict):
-            return outcome
-        release = pinned or await self._releases.made_by(
-            verdict.model_versions, {verdict.policy: verdict.policy_version}
+    async def _named(self, outcomes: Sequence[Outcome], pinned: Release | None) -> list[Outcome]:
+        """The outcomes, each with the release that made it: two of one batch may differ in
+        theirs."""
+        verdicts = [one.result for one in outcomes if isinstance(one.result, Verdict)]
+        made_by = (
+            [pinned] * len(verdicts)
+            if pinned
+            else await self._releases.made_each(
+                [(one.model_versions, {one.policy: one.policy_version}) for one in verdicts]
+            )
         )
-        return replace(outcome, result=replace(verdict, release=release.name))
+        names = iter(release.name for release in made_by)
+        return [
+            replace(outcome, result=replace(outcome.result, release=next(names)))
+            if isinstance(outcome.result, Verdict)
+            else outcome
+            for outcome in outcomes
+        ]

@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 import numpy as np
 
 from services.inference.engine import Engine, Tensors
-from services.inference.picture import Picture
+from services.inference.picture import Picture, Source
 from services.inference.pixels import PIXEL_LIBRARIES, PIXEL_SOURCES
 from services.inference.versioning import model_version
 from services.nsfw import converters, processing
@@ -30,6 +30,7 @@ class NsfwModel:
     """Open NSFW on an engine: see models/cards/nsfw.md."""
 
     name: ClassVar[str] = "nsfw"
+    reads: ClassVar[Source] = "rendition"
     labels: ClassVar[tuple[str, ...]] = ("sfw", "nsfw")
 
     def __init__(
@@ -58,11 +59,12 @@ class NsfwModel:
 
         Raises CorruptImage, EngineError, ModelUnavailable.
         """
-        # Decoding and preprocessing travel to the engine's thread: one hop, and back.
-        outputs = await self._engine.infer(
-            partial(processing.prepare, picture.rendition, self._parameters)
-        )
+        # Reading, decoding and preprocessing travel to the engine's thread: one hop, and back.
+        outputs = await self._engine.infer(partial(self._prepare, picture))
         return processing.postprocess(outputs)
+
+    def _prepare(self, picture: Picture) -> Tensors:
+        return processing.prepare(picture.data, self._parameters)
 
     def encode(self, result: NsfwResult) -> bytes:
         return converters.encode_result(result)

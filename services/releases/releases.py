@@ -12,13 +12,15 @@ from typing import Any, Final
 import structlog
 
 from services import catalog, errors
+from services.brands.store import BrandStore
 from services.client.mesh import MeshClient
-from services.errors import PolicyNotFound, VisionmeshError
+from services.errors import PolicyNotFound, StoreUnavailable, VisionmeshError
 from services.media.objects import Objects
 from services.releases.publisher import Publisher
 from services.releases.registry import Registry
-from services.releases.release import NOTHING, Release
+from services.releases.release import GALLERY_MODELS, NOTHING, Release, split
 from services.releases.remembered import Remembered
+from services.serving import tenancy
 from visionmesh.common.v1.model_pb2 import Model
 from visionmesh.moderation.v1.moderation_pb2 import Policy
 
@@ -39,6 +41,9 @@ LONGEST_RETRY_S: Final = 10.0
 
 INTRODUCTION_S: Final = 5.0
 """How long after the start somebody who says nothing is waited for before requests are taken."""
+
+GALLERY_PATIENCE_S: Final = 0.5
+"""How long an answer waits for the store to say which brands its tenant has (a guess)."""
 
 COLLECT_S: Final = 0.05
 """How long what is heard of is collected before it is written: at a start all speak at once."""
@@ -74,6 +79,7 @@ class Releases:
     ) -> None:
         """Without `policies` the moderation service is asked for them."""
         self._mesh = mesh
+        self._brands = BrandStore(objects)
         self._ttl_s = ttl_s
         self._ask_timeout_s = ask_timeout_s
         self._registry = Registry(objects)
@@ -142,26 +148,40 @@ class Releases:
         """
         if due := [part for part in self._parts if part.is_due]:
             await asyncio.gather(*(part.news() for part in due))
-        return await self._named(self._now)
+        return await self._named(await self._tenants())
 
     async def made_by(
         self, models: Mapping[str, str], policies: Mapping[str, str] = NOTHING
     ) -> Release:
-        """The release of an answer that these versions made: the rest is what was known of last.
+        """The release of an answer that these versions made: the rest is what is known now.
 
         Published before it is returned, as all releases are: whoever is told a name can ask for it.
         """
+        (release,) = await self.made_each([(models, policies)])
+        return release
+
+    async def made_each(
+        self, answers: Sequence[tuple[Mapping[str, str], Mapping[str, str]]]
+    ) -> list[Release]:
+        """The releases of many answers, each as `made_by` says: brands are read once for all."""
         for part in self._parts:
             if part.is_due:  # what an answer is made of is there: news are for the next one
                 await (part.refresh(0.0) if part.last else part.news())
-        return await self._named(self._now.having(models, policies))
+        rest = self._now
+        if any(not GALLERY_MODELS & models.keys() for models, _ in answers):
+            rest = await self._tenants()
+        return [await self._named(rest.having(*versions)) for versions in answers]
 
     async def find(self, name: str) -> Release:
         """A release that was named once. Raises ReleaseNotFound, StoreUnavailable."""
         return await self._publisher.find(name)
 
     async def version(self, model: str) -> str:
-        """A model's version. Raises what asking raised when it was never heard of."""
+        """The version of a model's answers for the current tenant.
+
+        Raises what asking raised when the model was never heard of, and StoreUnavailable when the
+        answers depend on brands that cannot be read.
+        """
         remembered = await self._of(model)
         if self.last(model):
             await remembered.news()
@@ -171,15 +191,31 @@ class Releases:
             except VisionmeshError:
                 if not self.last(model):  # which may have been learnt meanwhile
                     raise
-        return self.last(model)
+        if model not in GALLERY_MODELS:
+            return self.last(model)
+        return self._now.within(await self._gallery()).version(model)
+
+    async def last_version(self, model: str) -> str:
+        """As `version`, of what was heard of last, however long ago. Asks no model.
+
+        Empty when nothing was, or when brands cannot be read.
+        """
+        if model not in GALLERY_MODELS:
+            return self.last(model)
+        return (await self._tenants()).version(model)
 
     def last(self, model: str) -> str:
-        """The last version that was heard of, however long ago; else empty. Asks nobody."""
+        """A model's own version that was heard of last; else empty. Asks nobody."""
         return self._now.models.get(model, "")
 
     def learn(self, model: str, version: str) -> None:
-        """Take the word of a model that has just said its version."""
-        self._hear(model, version)
+        """Take the word of a model that has just said the version of its answers.
+
+        Which gallery everybody has it does not say: the answer was by its tenant's.
+        """
+        own, _ = split(model, version)
+        if own:
+            self._changed_to(self._now.of_model(model, own))
         remembered = self._models.get(model)
         if remembered and remembered.last and remembered.last.version == version:
             remembered.confirm()
@@ -187,7 +223,7 @@ class Releases:
     async def model(self, name: str) -> Model:
         """A model's description. Raises ModelNotFound, ModelUnavailable."""
         remembered = await self._of(name)
-        if remembered.last and remembered.last.version != self.last(name):
+        if remembered.last and split(name, remembered.last.version)[0] != self.last(name):
             remembered.doubt()
         return await remembered.current()
 
@@ -220,7 +256,8 @@ class Releases:
 
     async def _ask_model(self, name: str) -> Model:
         model = await self._mesh.get_model(name, timeout_s=self._ask_timeout_s)
-        self._hear(name, model.version)
+        if model.version:
+            self._changed_to(self._now.having({name: model.version}))
         return model
 
     async def _ask_policies(self, ask: Policies) -> Sequence[Policy]:
@@ -230,9 +267,26 @@ class Releases:
             self._changed(Release(self._now.models, self._now.gallery, versions))
         return policies
 
-    def _hear(self, model: str, version: str) -> None:
-        if version and self._now.models.get(model) != version:
-            self._changed(self._now.having({model: version}))
+    async def _tenants(self) -> Release:
+        """What is known now, with the current tenant's gallery: empty when that cannot be read, or
+        not in time, so that nothing is said to be unmodified of which nobody knows."""
+        try:
+            async with asyncio.timeout(GALLERY_PATIENCE_S):
+                return self._now.within(await self._gallery())
+        except (StoreUnavailable, TimeoutError):
+            return self._now.within("")
+
+    async def _gallery(self) -> str:
+        """The revision of the current tenant's gallery: one small read, every time. For nobody it
+        is that of the built-in one, which `_now` has. Raises StoreUnavailable."""
+        base, tenant = self._now.gallery, tenancy.current()
+        if not base or not tenant:
+            return base
+        return (await self._brands.manifest(tenant)).revision(base)
+
+    def _changed_to(self, release: Release) -> None:
+        if release != self._now:
+            self._changed(release)
 
     def _changed(self, release: Release) -> None:
         self._now = release
@@ -260,10 +314,13 @@ class Releases:
         except VisionmeshError as error:
             _log.warning("last known versions are not recalled", error=error.message)
             return
-        self._kept = Release(models, policies=policies)
+        kept = Release({}).having(models, policies)
+        self._kept = kept
         heard = {name: version for name, version in self._now.models.items() if version}
-        known = {**self._now.models, **models, **heard}
-        self._now = Release(known, self._now.gallery, self._now.policies or policies)
+        known = {**self._now.models, **kept.models, **heard}
+        self._now = Release(
+            known, self._now.gallery or kept.gallery, self._now.policies or policies
+        )
         self._loaded = True
 
     async def _keep(self) -> None:
@@ -273,8 +330,11 @@ class Releases:
             while self._now != self._kept:
                 await asyncio.sleep(COLLECT_S)
                 now = self._now
-                heard = now.models.items() - self._kept.models.items()
-                models = {name: version for name, version in heard if version}
+                models = {
+                    name: version
+                    for name in now.models
+                    if (version := now.version(name)) and version != self._kept.version(name)
+                }
                 policies = {} if now.policies == self._kept.policies else now.policies
                 try:
                     await self._registry.keep(models, policies)

@@ -12,22 +12,28 @@ from services.media.objects import Objects
 from services.media.store import ImageStore
 from services.releases.releases import Releases
 from services.rest import document
+from services.rest.analysis import Analysis
 from services.rest.answers import Kind
 from services.rest.bodies import BodyReader, leave_expectation
 from services.rest.fields import Selector
+from services.rest.handlers.analysis import AnalysisHandlers
 from services.rest.handlers.audit import AuditHandlers
+from services.rest.handlers.brands import BrandHandlers
 from services.rest.handlers.docs import DocsHandlers
 from services.rest.handlers.images import ImageHandlers
 from services.rest.handlers.models import ModelHandlers
 from services.rest.handlers.moderation import ModerationHandlers
+from services.rest.handlers.predict import PredictHandlers
 from services.rest.handlers.releases import ReleaseHandlers
 from services.rest.handlers.results import ResultHandlers
 from services.rest.handlers.service import ServiceHandlers
 from services.rest.middleware import around
+from services.rest.model_results import ModelResults
 from services.rest.model_views import MODEL_VIEWS
 from services.rest.settings import RestSettings
 from services.rest.stored import Stored
 from services.rest.uploads import Uploads
+from services.rest.verdicts import Verdicts
 from services.results.results import Results
 from services.serving.tenancy import Trust
 
@@ -40,6 +46,8 @@ SCHEMAS: Final = (
     "PolicyList",
     "Release",
     "AuditPage",
+    "Brand",
+    "BrandPage",
 )
 """The answers that `fields` selects from, by their schemas in the document."""
 
@@ -68,16 +76,27 @@ def create_app(settings: RestSettings, mesh: MeshClient, objects: Objects) -> we
     stored = Stored(store, results)
 
     images = ImageHandlers(mesh, bodies, uploads, kinds["Image"])
+    model_results = [ModelResults(view, mesh, releases, stored) for view in MODEL_VIEWS]
     results_of = {
-        view.name: ResultHandlers(view, mesh, releases, stored, kinds[view.schema])
-        for view in MODEL_VIEWS
+        one.view.name: ResultHandlers(one, releases, stored, kinds[one.view.schema])
+        for one in model_results
     }
+    verdicts = Verdicts(mesh, stored)
     moderation = ModerationHandlers(
-        mesh, bodies, uploads, releases, stored, kinds["ImageModeration"]
+        verdicts, bodies, uploads, releases, stored, kinds["ImageModeration"]
     )
+    analysis = AnalysisHandlers(
+        Analysis(model_results, verdicts, releases),
+        releases,
+        stored,
+        document.shape_of(contract, document.ANALYSIS),
+        version,
+    )
+    predict = PredictHandlers(mesh, bodies)
     models = ModelHandlers(releases, kinds["Model"], kinds["ModelList"], kinds["PolicyList"])
     named = ReleaseHandlers(releases, kinds["Release"])
     audit = AuditHandlers(mesh, kinds["AuditPage"])
+    brands = BrandHandlers(mesh, bodies, kinds["Brand"], kinds["BrandPage"])
     service = ServiceHandlers(mesh, releases, contract)
     docs = DocsHandlers(settings.viewer_dir)
 
@@ -87,17 +106,26 @@ def create_app(settings: RestSettings, mesh: MeshClient, objects: Objects) -> we
         [
             *(web.get(f"{image}/{name}", one.get) for name, one in results_of.items()),
             web.get(f"{image}/moderation", moderation.get),
+            web.get(f"{image}/analysis", analysis.get),
             web.get(image, images.get),
             web.put(image, images.put, expect_handler=leave_expectation),
             web.delete(image, images.delete),
             web.post("/v1/images", images.create, expect_handler=leave_expectation),
             web.post("/v1/moderations", moderation.create, expect_handler=leave_expectation),
             web.get("/v1/models", models.list_models),
-            web.get("/v1/models/{model}", models.get),
+            web.get("/v1/models/{model:[^/:]+}", models.get),
+            web.post(
+                "/v1/models/{model:[^/:]+}:predict",
+                predict.create,
+                expect_handler=leave_expectation,
+            ),
             web.get("/v1/policies", models.list_policies),
             web.get("/v1/releases/current", named.current),
             web.get("/v1/releases/{release}", named.get),
             web.get("/v1/audit", audit.list),
+            web.get("/v1/brands", brands.list),
+            web.put("/v1/brands/{name}", brands.put, expect_handler=leave_expectation),
+            web.delete("/v1/brands/{name}", brands.delete),
             web.get("/openapi.json", service.document),
             web.get("/docs", docs.get),
             web.get("/docs/{file}", docs.get),

@@ -15,7 +15,7 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from services import errors
-from services.limits import MAX_IMAGE_BYTES, MAX_UPLOAD_BYTES
+from services.limits import MAX_IMAGE_BYTES, MAX_PREDICT_BYTES, MAX_UPLOAD_BYTES
 from services.rest import forms
 from services.rest.budget import Body, Budget, Share
 from services.rest.problems import HttpError
@@ -23,8 +23,14 @@ from services.rest.problems import HttpError
 RAW_TYPES: Final = "image/*, application/octet-stream"
 ALL_TYPES: Final = f"{RAW_TYPES}, multipart/form-data"
 
+JSON_TYPES: Final = ("application/json", "application/x-www-form-urlencoded")
+"""JSON, and what curl calls it when nobody says otherwise."""
+
+JSON_SHARE: Final = 3
+"""What base64 in JSON takes of the budget, in sizes of its body: that, its texts, their bytes."""
+
 PARSE_INLINE_BYTES: Final = 64_000
-"""Forms up to this size are parsed on the event loop: a thread costs more than that takes."""
+"""Bodies up to this size are parsed on the event loop: a thread costs more than that takes."""
 
 
 class BodyReader:
@@ -61,6 +67,22 @@ class BodyReader:
         """
         with self._budget.share() as share:
             yield await self._read(request, limit, share)
+
+    @asynccontextmanager
+    async def json(self, request: web.Request) -> AsyncIterator[Body]:
+        """The body of a request that is JSON, as it came, held until the block ends.
+
+        Raises ImageTooLarge, InvalidArgument, Overloaded, and HttpError for a body of another type
+        or one that does not arrive.
+        """
+        _check_coding(request)
+        kind = request.content_type if request.headers.get(hdrs.CONTENT_TYPE) else ""
+        if kind not in JSON_TYPES:
+            raise _not_taken(kind, JSON_TYPES[0])
+        with self._budget.share() as share:
+            body = await self._read(request, MAX_PREDICT_BYTES, share)
+            share.grow(JSON_SHARE * len(body))
+            yield Body(body, share)
 
     async def _read(self, request: web.Request, limit: int, share: Share) -> bytes:
         declared = request.content_length or 0
@@ -102,6 +124,28 @@ async def _continue(request: web.Request) -> None:
 
 def _check_type(request: web.Request, form: bool) -> bool:
     """Whether the body is a form. Raises HttpError for types and codings that are not taken."""
+    _check_coding(request)
+    given = request.headers.get(hdrs.CONTENT_TYPE)
+    kind = request.content_type if given else ""
+    if kind.startswith("image/") or kind == "application/octet-stream":
+        return False
+    if form and kind == "multipart/form-data":
+        return True
+    raise _not_taken(kind, ALL_TYPES if form else RAW_TYPES)
+
+
+def _not_taken(kind: str, accepted: str) -> HttpError:
+    return HttpError(
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        "UNSUPPORTED_MEDIA_TYPE",
+        f"the body's type is {kind or 'missing'}; send one of: {accepted}",
+        field="Content-Type",
+        limit=accepted,
+        headers={"Accept": accepted},
+    )
+
+
+def _check_coding(request: web.Request) -> None:
     coding = request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower()
     if coding != "identity":
         raise HttpError(
@@ -111,21 +155,6 @@ def _check_type(request: web.Request, form: bool) -> bool:
             field="Content-Encoding",
             headers={"Accept-Encoding": "identity"},
         )
-    given = request.headers.get(hdrs.CONTENT_TYPE)
-    kind = request.content_type if given else ""
-    if kind.startswith("image/") or kind == "application/octet-stream":
-        return False
-    if form and kind == "multipart/form-data":
-        return True
-    accepted = ALL_TYPES if form else RAW_TYPES
-    raise HttpError(
-        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-        "UNSUPPORTED_MEDIA_TYPE",
-        f"the body's type is {kind or 'missing'}; send one of: {accepted}",
-        field="Content-Type",
-        limit=accepted,
-        headers={"Accept": accepted},
-    )
 
 
 async def _file_of(request: web.Request, body: bytes) -> bytes:

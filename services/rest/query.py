@@ -18,7 +18,7 @@ MAX_PARAMETERS: Final = 32
 """Parameters in one query string, so that parsing it stays cheap."""
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
-_POLICY: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
 _RELEASE: Final = re.compile(r"[0-9a-f]{16}")
 
@@ -66,13 +66,24 @@ def image_id(raw: str, field: str = "id") -> str:
 def policy_name(parameters: Mapping[str, str]) -> str:
     """The policy that is asked for; empty for the default one. Raises InvalidArgument."""
     name = parameters.get("policy", "")
-    if name and not _POLICY.fullmatch(name):
+    if name and not _NAME.fullmatch(name):
         raise InvalidArgument(
             "a policy's name is lower-case letters, digits and dashes",
             field="policy",
             limit="64 characters",
         )
     return name
+
+
+def brand_name(raw: str) -> str:
+    """A brand's name as it stands in a path. Raises InvalidArgument."""
+    if not _NAME.fullmatch(raw):
+        raise InvalidArgument(
+            "a brand's name is lower-case letters, digits and dashes",
+            field="name",
+            limit="64 characters",
+        )
+    return raw
 
 
 def release_name(raw: str) -> str:

@@ -8,10 +8,11 @@ from typing import Any, Final
 from services.errors import VisionmeshError
 from services.releases.release import Release
 from services.serving import status
-from visionmesh.common.v1.geometry_pb2 import Box
+from visionmesh.common.v1.geometry_pb2 import Box, Point
 from visionmesh.common.v1.image_pb2 import ImageSize
 from visionmesh.common.v1.model_pb2 import Model
 from visionmesh.images.v1.images_pb2 import Image
+from visionmesh.logo.v1 import logo_pb2
 from visionmesh.moderation.v1 import moderation_pb2
 
 Json = dict[str, Any]
@@ -49,12 +50,38 @@ def image(image: Image) -> Json:
 
 def moderation(outcome: moderation_pb2.ModerationOutcome) -> Json:
     """A verdict. `outcome` has one; its size may be unknown when no model answered."""
-    verdict = outcome.verdict
-    errors = sorted(verdict.model_errors.items())
     return {
         "imageId": outcome.digest,
-        "release": verdict.release,
+        "release": outcome.verdict.release,
         "image": size(outcome.image_size) if outcome.image_size.width else None,
+        **verdict(outcome.verdict),
+    }
+
+
+def model_part(model: str, version: str, result: Json) -> Json:
+    """What one model says in an analysis."""
+    return {"model": model_version(model, version), "result": result, "error": None}
+
+
+def failed_model_part(error: VisionmeshError) -> Json:
+    """Why one model says nothing in an analysis."""
+    return {"model": None, "result": None, "error": failure(error)}
+
+
+def verdict_part(given: moderation_pb2.Verdict) -> Json:
+    """The verdict in an analysis."""
+    return {"result": verdict(given), "error": None}
+
+
+def failed_verdict_part(error: VisionmeshError) -> Json:
+    """Why there is no verdict in an analysis."""
+    return {"result": None, "error": failure(error)}
+
+
+def verdict(verdict: moderation_pb2.Verdict) -> Json:
+    """A verdict by itself, with why models are missing."""
+    errors = sorted(verdict.model_errors.items())
+    return {
         **_verdict(verdict),
         "errors": [model_error(name, status.from_status(error)) for name, error in errors],
     }
@@ -64,6 +91,20 @@ def audit_page(page: moderation_pb2.ListAuditEntriesResponse) -> Json:
     """Verdicts as they were given, and where there are more."""
     return {
         "entries": [_audit_entry(entry) for entry in page.entries],
+        "nextCursor": page.next_page_token or None,
+    }
+
+
+def brand(brand: logo_pb2.Brand) -> Json:
+    """A brand; a built-in one has a date when the tenant has registered a mark of it as well."""
+    registered = brand.registered_at.ToJsonString() if brand.HasField("registered_at") else None
+    return {"name": brand.name, "builtIn": brand.built_in, "registeredAt": registered}
+
+
+def brand_page(page: logo_pb2.ListBrandsResponse) -> Json:
+    """Brands by name, and where there are more."""
+    return {
+        "brands": [brand(one) for one in page.brands],
         "nextCursor": page.next_page_token or None,
     }
 
@@ -97,9 +138,19 @@ def model(model: Model) -> Json:
     }
 
 
+def model_version(name: str, version: str) -> Json:
+    """Which version of a model made a result."""
+    return {"name": name, "version": version}
+
+
 def model_error(name: str, error: VisionmeshError) -> Json:
     """Why a model did not answer, in words that are meant for clients."""
-    return {"model": name, "code": error.code, "detail": error.message}
+    return {"model": name, **failure(error)}
+
+
+def failure(error: VisionmeshError) -> Json:
+    """Why there is no answer, in words that are meant for clients."""
+    return {"code": error.code, "detail": error.message}
 
 
 def policy(policy: moderation_pb2.Policy) -> Json:
@@ -153,6 +204,11 @@ def box(box: Box) -> Json:
     return {"x": box.x, "y": box.y, "width": box.width, "height": box.height}
 
 
+def point(point: Point) -> Json:
+    """A place in pixels of the upright original."""
+    return {"x": point.x, "y": point.y}
+
+
 def _reason(reason: moderation_pb2.Reason) -> Json:
     return {
         "code": reason.code,
@@ -163,6 +219,9 @@ def _reason(reason: moderation_pb2.Reason) -> Json:
                 "model": seen.model,
                 "label": seen.label,
                 "score": seen.score if seen.HasField("score") else None,
+                "box": box(seen.box) if seen.HasField("box") else None,
+                "corners": [point(corner) for corner in seen.corners] or None,
+                "text": seen.text or None,
             }
             for seen in reason.evidence
         ],

@@ -1,9 +1,13 @@
 """The way from image references to results that every model service shares.
 
 For each reference: are inline bytes the ones that the digest names? does the tenant have the
-image? is its result known, or on its way? else its rendition goes to the model, once for everybody
-who asks, and the result is kept. One outcome for each reference, in the same order, before the
-deadline.
+image? is its result known, or on its way? else what the model reads of it goes to the model, once
+for everybody who asks, and the result is kept. One outcome for each reference, in the same order,
+before the deadline.
+
+A model may have a derived step behind it: what it makes is kept by itself then, and what is
+answered is derived from that, for a tenant, by something that changes more often
+(docs/decisions/gallery.md).
 """
 
 from __future__ import annotations
@@ -15,9 +19,10 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from services import errors
 from services.errors import ImageNotFound
-from services.inference.picture import Picture
+from services.inference.picture import Picture, Source
+from services.media.decode import inspect
 from services.media.record import ImageRecord
-from services.media.store import ImageStore
+from services.media.store import ImageStore, RenditionChanged
 from services.results.envelope import Value
 from services.results.flights import Flights
 from services.results.keys import ResultKey
@@ -42,6 +47,11 @@ class Model(Protocol[R]):
     @property
     def version(self) -> str: ...
 
+    @property
+    def reads(self) -> Source:
+        """What it wants to see of an image."""
+        ...
+
     async def predict(self, picture: Picture) -> R:
         """Look at a picture; never on the event loop.
 
@@ -55,6 +65,36 @@ class Model(Protocol[R]):
 
     def check(self, encoded: bytes) -> None:
         """Raises ValueError when stored bytes are no result of this model."""
+        ...
+
+
+class Step(Protocol):
+    """What derives answers from what a model made, as it is for one tenant at one moment."""
+
+    @property
+    def version(self) -> str:
+        """That of the answers: of the model, and of all that shapes this step."""
+        ...
+
+    async def derive(self, made: bytes, width: int, height: int) -> bytes:
+        """The answer about an image of this size; never on the event loop."""
+        ...
+
+
+class Derivation(Protocol):
+    """How answers come out of what a model makes."""
+
+    @property
+    def version(self) -> str:
+        """That of answers to a tenant who has nothing of its own."""
+        ...
+
+    async def current(self) -> Step:
+        """The step as it is now for the current tenant. Raises StoreUnavailable."""
+        ...
+
+    def check(self, encoded: bytes) -> None:
+        """Raises ValueError when stored bytes are no answer."""
         ...
 
 
@@ -82,12 +122,15 @@ class DataPlane(Generic[R]):
         images: ImageStore,
         results: Results,
         diagnostics: Diagnostics | None = None,
+        derivation: Derivation | None = None,
     ) -> None:
+        """With a `derivation` the model's results are what answers are derived from."""
+        self._derivation = derivation
         self._model = model
         self._images = images
         self._results = results
         self._diagnostics = diagnostics or Diagnostics()
-        self._visits: Flights[tuple[str, str], tuple[int, int, Value]] = Flights(
+        self._visits: Flights[tuple[str, str, str], tuple[int, int, Value]] = Flights(
             lambda: self._diagnostics.count("flights.joined")
         )
 
@@ -96,31 +139,19 @@ class DataPlane(Generic[R]):
 
         A `version` that is not served here gives stored results only. Raises Elsewhere when
         another replica may know more, ImageTooLarge when the call carries more inline bytes than
-        `MAX_INLINE_BYTES`, Unauthenticated when it is for nobody; everything else that goes wrong
-        is the outcome of one image.
+        `MAX_INLINE_BYTES`, Unauthenticated when it is for nobody, StoreUnavailable when answers are
+        derived by what cannot be read; everything else that goes wrong is the outcome of one image.
         """
         tenant = tenancy.tenant()
-        version = version or self._model.version
+        step = await self._derivation.current() if self._derivation else None
+        served = step.version if step else self._model.version
+        version = version or served
         inline = check_inline_bytes(refs)
-        slots = asyncio.Semaphore(BATCH_CONCURRENCY)
-        by_digest: dict[str, asyncio.Task[Outcome]] = {}
-        tasks: list[asyncio.Task[Outcome]] = []
-        for ref, data in zip(refs, inline, strict=True):
-            task = None if data else by_digest.get(ref.digest)
-            if task is None:
-                call = _Look(tenant, ref.digest, version, data)
-                task = asyncio.create_task(self._outcome(call, slots))
-            if not data:
-                by_digest[ref.digest] = task
-            tasks.append(task)
-        try:
-            await asyncio.wait(tasks, timeout=_budget_s())
-            outcomes = [
-                _finished(ref.digest, version, task) for ref, task in zip(refs, tasks, strict=True)
-            ]
-        finally:
-            for task in tasks:
-                task.cancel()
+        looks = [
+            _Look(tenant, ref.digest, version, version == served, step, data)
+            for ref, data in zip(refs, inline, strict=True)
+        ]
+        outcomes = [await self._alone(looks[0])] if len(looks) == 1 else await self._batch(looks)
         if elsewhere.possible() and any(
             isinstance(outcome.error, errors.ResultNotFound) for outcome in outcomes
         ):
@@ -131,14 +162,46 @@ class DataPlane(Generic[R]):
         """End what is being looked at for callers who have left."""
         await self._visits.close()
 
-    async def _outcome(self, look: _Look, slots: asyncio.Semaphore) -> Outcome:
+    async def _alone(self, look: _Look) -> Outcome:
+        """One image needs no task of its own, which costs more than looking a result up."""
+        try:
+            async with asyncio.timeout(_budget_s()):
+                return await self._outcome(look)
+        except TimeoutError:
+            return _late(look)
+
+    async def _batch(self, looks: Sequence[_Look]) -> list[Outcome]:
+        slots = asyncio.Semaphore(BATCH_CONCURRENCY)
+        by_digest: dict[str, asyncio.Task[Outcome]] = {}
+        tasks: list[asyncio.Task[Outcome]] = []
+        for look in looks:
+            task = None if look.data else by_digest.get(look.digest)
+            if task is None:
+                task = asyncio.create_task(self._in_turn(look, slots))
+            if not look.data:
+                by_digest[look.digest] = task
+            tasks.append(task)
+        try:
+            await asyncio.wait(tasks, timeout=_budget_s())
+            return [
+                task.result() if task.done() else _late(look)
+                for look, task in zip(looks, tasks, strict=True)
+            ]
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _in_turn(self, look: _Look, slots: asyncio.Semaphore) -> Outcome:
         async with slots:
-            try:
-                if look.data:
-                    await check_digest(look.digest, look.data)
-                width, height, value = await self._value(look)
-            except Exception as error:
-                return Outcome(look.digest, look.version, error=error)
+            return await self._outcome(look)
+
+    async def _outcome(self, look: _Look) -> Outcome:
+        try:
+            if look.data:
+                await check_digest(look.digest, look.data)
+            width, height, value = await self._value(look)
+        except Exception as error:
+            return Outcome(look.digest, look.version, error=error)
         if isinstance(value, bytes):
             return Outcome(look.digest, look.version, value, None, width, height)
         return Outcome(look.digest, look.version, None, value, width, height)
@@ -155,33 +218,60 @@ class DataPlane(Generic[R]):
         value = self._results.remembered(key)
         if value is None:
             try:
-                value = await self._found_or_made(key, record)
+                value = await self._found_or_made(look, key, record)
             except ImageNotFound:
                 # The flight may have found it deleted before this tenant stored it.
                 record = await self._images.get(look.tenant, look.digest)
-                value = await self._found_or_made(key, record)
+                value = await self._found_or_made(look, key, record)
             # Time has passed: what was deleted meanwhile is not answered any more.
-            await self._images.get(look.tenant, look.digest)
+            await self._images.still(look.tenant, look.digest)
         return record.width, record.height, value
 
-    async def _found_or_made(self, key: ResultKey, record: ImageRecord) -> Value:
-        model = self._model
-        if key.version == model.version:
-            return await self._results.obtain(key, lambda: self._make(record), model.check)
-        value = await self._results.get(key)
-        if value is None:
-            raise _not_stored()
-        return value
+    async def _found_or_made(self, look: _Look, key: ResultKey, record: ImageRecord) -> Value:
+        if not look.served:
+            value = await self._results.get(key)
+            if value is None:
+                raise _not_stored()
+            return value
+        if self._derivation is None or (step := look.step) is None:
+            return await self._results.obtain(key, lambda: self._make(record), self._model.check)
+        check = self._derivation.check
+        return await self._results.obtain(key, lambda: self._derive(record, step), check)
 
     async def _make(self, record: ImageRecord) -> Value:
         """Ask the model, for everybody who waits. Raises ImageNotFound when the image is gone."""
         with deadline.lifted():
-            rendition = await self._images.rendition(record)
-            value = await self._predict(Picture(rendition, record.width, record.height))
-        # Looked at last, right before the result is kept: nothing of a deleted image may be.
+            if self._model.reads == "original":
+                data = await self._images.original(record)
+                value = await self._predict(Picture(data, record.width, record.height))
+            else:
+                value = await self._predict_rendition(record)
+        await self._check_kept(record)
+        return value
+
+    async def _derive(self, record: ImageRecord, step: Step) -> Value:
+        """Derive an answer from what the model made, for everybody who waits for it."""
+        model = self._model
+        # Under a name that no answer has: what a model made must not be taken for an answer.
+        key = ResultKey(record.digest, made_name(model.name), model.version)
+        with deadline.lifted():
+            made = await self._results.obtain(key, lambda: self._make(record), model.check)
+            value = await self._derived(made, step, record.width, record.height)
+        await self._check_kept(record)
+        return value
+
+    async def _check_kept(self, record: ImageRecord) -> None:
+        """Looked at last, right before a result is kept: nothing of a deleted image may be."""
         if not await self._images.exists(record.digest):
             raise errors.ImageNotFound(f"there is no image {record.digest}", field="digest")
-        return value
+
+    async def _predict_rendition(self, record: ImageRecord) -> Value:
+        source = await self._images.rendition_for_thread(record)
+        try:
+            return await self._predict(Picture(source, record.width, record.height))
+        except RenditionChanged:
+            data = await self._images.rendition(record)
+            return await self._predict(Picture(data, record.width, record.height))
 
     async def _visit(self, look: _Look) -> tuple[int, int, Value]:
         """Look at bytes that the tenant does not keep (docs/decisions/inline-bytes.md).
@@ -189,17 +279,29 @@ class DataPlane(Generic[R]):
         Only with whom sent the same for the same tenant: whether others have the image, or ever
         asked about it, must not be told, not even by how long this takes.
         """
-        if look.version != self._model.version:
+        if not look.served:
             raise _not_stored()
         return await self._visits.join(
-            (look.tenant, look.digest), lambda: self._look_inline(look.data)
+            (look.tenant, look.digest, look.version), lambda: self._look_inline(look)
         )
 
-    async def _look_inline(self, data: bytes) -> tuple[int, int, Value]:
+    async def _look_inline(self, look: _Look) -> tuple[int, int, Value]:
         with deadline.lifted():
-            info, rendition = await self._images.render(data)
-            value = await self._predict(Picture(rendition, info.width, info.height))
+            if self._model.reads == "original":
+                data = look.data
+                info = await asyncio.to_thread(inspect, look.data)
+            else:
+                info, data = await self._images.render(look.data)
+            value = await self._predict(Picture(data, info.width, info.height))
+            if look.step:
+                value = await self._derived(value, look.step, info.width, info.height)
         return info.width, info.height, value
+
+    async def _derived(self, made: Value, step: Step, width: int, height: int) -> Value:
+        if not isinstance(made, bytes):
+            return made  # nothing can be made of the image: that is the answer too
+        self._diagnostics.count("derivations")
+        return await step.derive(made, width, height)
 
     async def _predict(self, picture: Picture) -> Value:
         self._diagnostics.count("inferences")
@@ -216,7 +318,15 @@ class _Look:
     tenant: str
     digest: str
     version: str
+    served: bool
+    """Whether `version` is the one that is served now."""
+    step: Step | None
     data: bytes
+
+
+def made_name(model: str) -> str:
+    """What a model's own results are called where answers are derived from them."""
+    return f"{model}-made"
 
 
 def _not_stored() -> errors.ResultNotFound:
@@ -225,11 +335,9 @@ def _not_stored() -> errors.ResultNotFound:
     )
 
 
-def _finished(digest: str, version: str, task: asyncio.Task[Outcome]) -> Outcome:
-    if task.done():
-        return task.result()
+def _late(look: _Look) -> Outcome:
     error = errors.DeadlineExceeded("no result within the deadline")
-    return Outcome(digest, version, error=error)
+    return Outcome(look.digest, look.version, error=error)
 
 
 def _budget_s() -> float | None:

@@ -31,6 +31,7 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
     def __init__(self, trust: tenancy.Trust) -> None:
         self._trust = trust
         self._validator = protovalidate.Validator()
+        self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     async def intercept_service(
         self,
@@ -39,18 +40,23 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
         ],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        method = handler_call_details.method
+        if wrapped := self._wrapped.get(method):
+            return wrapped  # a server's handlers stay what they are
         handler = await continuation(handler_call_details)
         if handler is None or handler.unary_unary is None:
             return handler
-        if handler_call_details.method.startswith(WATCHING):
+        if method.startswith(WATCHING):
             return handler
         # An asyncio server's behaviours are coroutine functions; the stubs know only the others.
         behaviour = cast(Behaviour, handler.unary_unary)
-        return grpc.unary_unary_rpc_method_handler(
+        wrapped = grpc.unary_unary_rpc_method_handler(
             self._around(behaviour),
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
+        self._wrapped[method] = wrapped
+        return wrapped
 
     def _around(self, behaviour: Behaviour) -> Behaviour:
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 from pydantic import ValidationError
@@ -17,7 +18,7 @@ from services.media.formats import MEDIA_TYPES
 from services.media.objects import Objects
 from services.media.store import ImageStore
 from services.results.results import Results
-from services.serving.dataplane import DataPlane, Model
+from services.serving.dataplane import DataPlane, Derivation, Model
 from services.serving.diagnostics import Diagnostics
 from services.serving.logs import configure_logging
 from services.serving.model_settings import ModelSettings
@@ -59,27 +60,61 @@ async def serve_model(
     name: str,
     settings: ModelSettings,
     *,
-    warm_up: Sequence[Tensors],
+    warm_up: Sequence[Tensors] = (),
+    engine: Engine | None = None,
+    derivation: Derivation | None = None,
     make_model: Callable[[Engine, str], ServedModel[R]],
     make_register: Callable[[DataPlane[R], model_pb2.Model], Register],
+    file: str = "",
 ) -> None:
-    """Serve the model that the catalog and the registry call `name`, until SIGTERM.
+    """Serve the model of one file that the catalog calls `name`, until SIGTERM.
 
-    `make_model` gets the loaded engine and the SHA-256 of its weights, `make_register` what answers
-    calls and what is said of the model. Raises ModelFileError, ModelUnavailable.
+    `file` is what the registry calls its weights, where that is something else. `make_model` gets
+    the loaded engine and the SHA-256 of its file. An `engine` of its own is run in place of ONNX
+    Runtime. For the rest, and for what is raised, see `serve_files`.
+    """
+    file = file or name
+    await serve_files(
+        name,
+        settings,
+        warm_up={file: warm_up},
+        make_model=lambda engines, weights: make_model(engines[file], weights[file]),
+        make_register=make_register,
+        engines={file: engine} if engine else {},
+        derivation=derivation,
+    )
+
+
+async def serve_files(
+    name: str,
+    settings: ModelSettings,
+    *,
+    warm_up: Mapping[str, Sequence[Tensors]],
+    make_model: Callable[[Mapping[str, Engine], Mapping[str, str]], ServedModel[R]],
+    make_register: Callable[[DataPlane[R], model_pb2.Model], Register],
+    engines: Mapping[str, Engine] = MappingProxyType({}),
+    derivation: Derivation | None = None,
+) -> None:
+    """Serve the model that the catalog calls `name`, until SIGTERM.
+
+    `warm_up` has the inputs that each of its weight files is warmed up with, by the names of the
+    registry; what describes it is the file that is called as the model, or else the first.
+    `make_model` gets the loaded engines and the SHA-256 of their weights by the same names,
+    `make_register` what answers calls and what is said of the model. Files that have no engine
+    among `engines` are run by ONNX Runtime. With a `derivation` answers are derived from what the
+    model makes. Raises ModelFileError, ModelUnavailable.
     """
     configure_logging(name, settings)
-    entry = registry.find(name)
-    engine = OnnxEngine(
-        registry.path(entry.name),
-        precision=entry.precision,
-        workers=settings.inference_workers,
-        threads=settings.inference_threads,
-        warm_up=warm_up,
-    )
+    entries = {file: registry.find(file) for file in warm_up}
+    described = entries.get(name) or next(iter(entries.values()))
+    engines = {
+        file: engines.get(file) or _engine(entry, settings, warm_up[file])
+        for file, entry in entries.items()
+    }
     try:
-        await engine.load()
-        model = make_model(engine, entry.sha256)
+        for engine in engines.values():
+            await engine.load()
+        model = make_model(engines, {file: entry.sha256 for file, entry in entries.items()})
         objects = Objects.open(settings.object_store)
         diagnostics = Diagnostics()
         results = Results.over(
@@ -89,13 +124,13 @@ async def serve_model(
             memory_bytes=settings.results_memory_bytes,
             diagnostics=diagnostics,
         )
-        plane = DataPlane(model, ImageStore(objects), results, diagnostics)
+        plane = DataPlane(model, ImageStore(objects), results, diagnostics, derivation)
         about = describe(
             name=model.name,
-            version=model.version,
+            version=derivation.version if derivation else model.version,
             labels=model.labels,
-            description=entry.description,
-            license=entry.license,
+            description=described.description,
+            license=described.license,
         )
         try:
             await results.start()
@@ -109,7 +144,20 @@ async def serve_model(
             await plane.close()
             await results.close()
     finally:
-        await engine.close()
+        for engine in engines.values():
+            await engine.close()
+
+
+def _engine(
+    entry: registry.ModelFile, settings: ModelSettings, warm_up: Sequence[Tensors]
+) -> OnnxEngine:
+    return OnnxEngine(
+        registry.path(entry.name),
+        precision=entry.precision,
+        workers=settings.inference_workers,
+        threads=settings.inference_threads,
+        warm_up=warm_up,
+    )
 
 
 def run_process(name: str, main: Coroutine[Any, Any, None]) -> None:

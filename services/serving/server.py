@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -100,6 +101,9 @@ async def serve(
         token=settings.token,
         diagnostics=diagnostics,
     ) as port:
+        # What is there now stays: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
         _log.info("serving", grpc_service=service, address=f"{settings.host}:{port}")
         await stopped.wait()
         _log.info("draining")

@@ -28,6 +28,9 @@ CODES: Final[dict[type[VisionmeshError], grpc.StatusCode]] = {
     errors.InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
     errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
     errors.NotFound: grpc.StatusCode.NOT_FOUND,
+    errors.BrandExists: grpc.StatusCode.ALREADY_EXISTS,
+    # Not RESOURCE_EXHAUSTED, which means overload here: trying again does not help.
+    errors.TooManyBrands: grpc.StatusCode.FAILED_PRECONDITION,
     errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
     errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,

@@ -6,25 +6,28 @@ https://www.w3.org/TR/trace-context/, kept in OpenTelemetry's context: an SDK's 
 from __future__ import annotations
 
 import random
+import re
 from typing import Final
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 HEADER: Final = "traceparent"
 
-_PROPAGATOR = TraceContextTextMapPropagator()
+_TRACEPARENT: Final = re.compile(
+    r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
+)
 
 
 def adopt(traceparent: str | None) -> None:
-    """Join the caller's trace; a missing or malformed header starts a new one."""
-    carrier = {HEADER: traceparent} if traceparent else {}
-    context = _PROPAGATOR.extract(carrier, context=otel_context.Context())
-    if not trace.get_current_span(context).get_span_context().is_valid:
-        context = trace.set_span_in_context(NonRecordingSpan(_new_context()), context)
-    otel_context.attach(context)
+    """Join the caller's trace; a missing or malformed header starts a new one.
+
+    Plain code: OpenTelemetry's propagator, which also looks for a `tracestate`, takes three times
+    as long.
+    """
+    span = NonRecordingSpan(_context_of(traceparent or "") or _new_context())
+    otel_context.attach(trace.set_span_in_context(span, otel_context.Context()))
 
 
 def active() -> bool:
@@ -39,9 +42,26 @@ def trace_id() -> str:
 
 def traceparent() -> str:
     """The header that continues the current trace in another process; empty outside a request."""
-    carrier: dict[str, str] = {}
-    _PROPAGATOR.inject(carrier)
-    return carrier.get(HEADER, "")
+    context = trace.get_current_span().get_span_context()
+    if not context.is_valid:
+        return ""
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+
+
+def _context_of(traceparent: str) -> SpanContext | None:
+    """What a header says; None when it is malformed. Only versions after 00 may carry more."""
+    found = _TRACEPARENT.fullmatch(traceparent)
+    if found is None:
+        return None
+    version, trace_id, span_id, flags, more = found.groups()
+    if more and version == "00":
+        return None
+    return SpanContext(
+        trace_id=int(trace_id, 16),
+        span_id=int(span_id, 16),
+        is_remote=True,
+        trace_flags=TraceFlags(int(flags, 16)),
+    )
 
 
 def _new_context() -> SpanContext:

@@ -106,7 +106,16 @@ def test_every_entry_is_a_line(data):
                 "code": "NUDITY",
                 "severity": "HIGH",
                 "message": "Shows nudity.",
-                "evidence": [{"model": "nsfw", "label": "nsfw", "score": 0.5}],
+                "evidence": [
+                    {
+                        "model": "nsfw",
+                        "label": "nsfw",
+                        "score": 0.5,
+                        "box": {"x": 1, "y": 2, "width": 3, "height": 4},
+                        "corners": [{"x": 1, "y": 2}, {"x": 4, "y": 6}],
+                        "text": None,
+                    }
+                ],
             }
         ],
         "missing": ["ocr"],
@@ -221,6 +230,19 @@ def test_what_is_not_the_same(data):
         "verdicts: 95 same, 3 different, 1 deleted, 1 failed",
     ]
     assert result.exit_code == 1
+
+
+def test_text_is_read_again(data):
+    """Text in the evidence is not in the log, and no difference; where it was seen is one."""
+    with mesh_on(data) as mesh:
+        with_text, elsewhere = verdict(1), verdict(2)
+        with_text.reasons[0].evidence[0].text = "call 0171"
+        elsewhere.reasons[0].evidence[0].box.x = 9
+        mesh.instead = {digest(1): with_text, digest(2): elsewhere}
+        result = run("replay", "--data", data, "--tenant", "a")
+    first, last = result.stdout.splitlines()
+    assert first.split(" ", 1)[1] == f"{digest(2)} different: the reasons' messages or evidence"
+    assert last == "100 verdicts: 99 same, 1 different"
 
 
 def test_deleted_images_are_no_difference(data):

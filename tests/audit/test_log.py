@@ -26,6 +26,20 @@ async def test_an_entry_is_read_as_it_was_recorded(tmp_path, url, required):
     assert began <= entry.recorded_at.ToDatetime(UTC) <= datetime.now(UTC)
 
 
+@pytest.mark.parametrize("required", [False, True], ids=["queued", "required"])
+async def test_text_out_of_the_image_is_not_recorded(tmp_path, url, required):
+    """Of its evidence an entry has all but the text, which the caller's own verdict keeps."""
+    given = verdict(1)
+    given.reasons[0].evidence[0].text = "call Jane, 0171 2345678"
+    async with opened(tmp_path, url, required=required) as (log, _):
+        await log.record("local", [(digest(1), given)], TRACE)
+        await arrived(log, 1)
+        [entry] = (await log.page("local")).entries
+    assert entry.verdict == verdict(1)
+    assert given.reasons[0].evidence[0].text == "call Jane, 0171 2345678"
+    assert not any(b"Jane" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
 async def test_a_required_entry_is_there_when_it_is_acknowledged(tmp_path, url):
     """Where the log is required, an entry is in the database when `record` returns."""
     async with opened(tmp_path, url, required=True) as (log, _):

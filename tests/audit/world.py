@@ -10,6 +10,7 @@ from pathlib import Path
 from services.audit.log import AuditLog
 from services.serving.diagnostics import Diagnostics
 from tests.support.whole import until
+from visionmesh.common.v1.geometry_pb2 import Box, Point
 from visionmesh.moderation.v1 import moderation_pb2 as pb
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -20,8 +21,14 @@ def digest(number: int) -> str:
 
 
 def verdict(number: int = 0) -> pb.Verdict:
-    """A verdict with something in every field, unlike those of other numbers."""
-    evidence = pb.Evidence(model="nsfw", label="nsfw", score=0.5 + number / 1e6)
+    """A verdict with something in every field that is recorded, unlike those of other numbers."""
+    evidence = pb.Evidence(
+        model="nsfw",
+        label="nsfw",
+        score=0.5 + number / 1e6,
+        box=Box(x=1, y=2, width=3, height=4),
+        corners=[Point(x=1, y=2), Point(x=4, y=6)],
+    )
     reason = pb.Reason(
         code="NUDITY", severity=pb.SEVERITY_HIGH, message="Shows nudity.", evidence=[evidence]
     )

@@ -16,6 +16,7 @@ from services import errors
 from services.client.mesh import API_KEY_HEADER
 from services.serving.server import grpc_server
 from services.serving.status import to_status
+from tests.support.mesh import FakeDetection, FakeNsfw, adding
 from visionmesh.images.v1 import images_pb2, images_pb2_grpc
 from visionmesh.moderation.v1 import moderation_pb2 as pb
 from visionmesh.moderation.v1 import moderation_pb2_grpc
@@ -25,7 +26,7 @@ RELEASE = "ffeeddccbbaa9988"
 
 
 class FakeImages(images_pb2_grpc.ImageServiceServicer):
-    """Takes everything that starts with `image`, and remembers it."""
+    """Takes everything that starts with `image`, and JPEGs and PNGs, and remembers it."""
 
     def __init__(self, closed: bool) -> None:
         self.stored: dict[str, bytes] = {}
@@ -38,7 +39,7 @@ class FakeImages(images_pb2_grpc.ImageServiceServicer):
             raise errors.Unauthenticated("a valid key is needed")
         if not request.data:
             raise errors.EmptyImage("data: no bytes", field="data")
-        if not request.data.startswith(b"image"):
+        if not request.data.startswith((b"image", b"\xff\xd8", b"\x89PNG")):
             raise errors.UnsupportedFormat("data: not an image", field="data", limit="image/png")
         digest = hashlib.sha256(request.data).hexdigest()
         self.stored[digest] = request.data
@@ -94,11 +95,13 @@ class FakeMesh:
         # What the command line does not call is left unimplemented.
         self.images = FakeImages(closed)  # type: ignore[abstract]
         self.moderation = FakeModeration(self.images)  # type: ignore[abstract]
+        self.detection = FakeDetection()
         self.address = ""
 
     def register(self, server: grpc.aio.Server) -> None:
         images_pb2_grpc.add_ImageServiceServicer_to_server(self.images, server)
         moderation_pb2_grpc.add_ModerationServiceServicer_to_server(self.moderation, server)
+        adding(FakeNsfw(), self.detection)(server)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from mesh.errors import InvalidOption
 from mesh.programs import MeshOptions, proxy_settings, service_programs, trusted
 from mesh.proxy import RateLimit
 from mesh.state import DataDir
+from services.catalog import BY_NAME
 
 WHOLE = """
 cors: {origins: ["https://app.example", "http://localhost:3000"]}
@@ -44,9 +45,9 @@ def test_everything_reaches_the_processes(file, monkeypatch):
         MeshOptions(replica_env={("rest", 0): {"MORE": "1"}}),
         DataDir(file.parent),
         config,
-        dict.fromkeys(("images", "nsfw", "detection", "moderation", "rest"), 1),
+        dict.fromkeys(BY_NAME, 1),
     )
-    assert len(programs) == 5
+    assert len(programs) == len(BY_NAME)
     for program in programs:
         env = trusted(program, "secret").env
         assert json.loads(env["VISIONMESH_RETENTION_DAYS"]) == {

@@ -22,7 +22,7 @@ from services.serving.server import grpc_server
 from tests.cli.fakes import serving
 from tests.support.mesh import FakeNsfw, adding
 
-PROCESSES_OF_A_MESH = ["images", "nsfw", "detection", "moderation", "rest", "envoy"]
+PROCESSES_OF_A_MESH = [*(process.name for process in PROCESSES), "envoy"]
 
 
 class Healthy(http.server.BaseHTTPRequestHandler):

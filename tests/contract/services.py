@@ -8,22 +8,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from string import ascii_lowercase
 from typing import Any, ClassVar, Protocol
 
 import grpc
 import numpy as np
 
 from services import catalog
+from services.detection import dfine
 from services.detection import processing as detecting
+from services.detection.architectures import Architecture, CenterNet, DFine
 from services.detection.model import DetectionModel
 from services.detection.servicer import DetectionServicer
 from services.errors import VisionmeshError
 from services.inference.engine import Tensors, TensorSpec
 from services.inference.fake import FakeEngine
+from services.logo import sift
+from services.logo.model import LogoModel
+from services.media.objects import Objects
 from services.media.store import ImageStore
 from services.nsfw.model import NsfwModel
 from services.nsfw.processing import INPUT, OUTPUT
 from services.nsfw.servicer import NsfwServicer
+from services.ocr import boxes, decoding
+from services.ocr import processing as looking
+from services.ocr.model import CLASSIFIER, DETECTOR, RECOGNIZER, OcrModel
+from services.ocr.reading import FLIPPED
+from services.ocr.servicer import OcrServicer
 from services.results.results import Results
 from services.serving.dataplane import DataPlane
 from services.serving.diagnostics import Diagnostics
@@ -31,6 +42,8 @@ from services.serving.model_process import ServedModel
 from services.serving.model_process import describe as described
 from services.serving.server import Register
 from services.serving.status import from_status
+from tests.logo.drawings import built_in
+from tests.logo.world import Parts
 from visionmesh.common.v1.geometry_pb2 import Box
 from visionmesh.common.v1.image_pb2 import ImageRef
 from visionmesh.common.v1.model_pb2 import Model
@@ -39,8 +52,12 @@ from visionmesh.detection.v1.detection_pb2_grpc import (
     DetectionServiceStub,
     add_DetectionServiceServicer_to_server,
 )
+from visionmesh.logo.v1 import logo_pb2
+from visionmesh.logo.v1.logo_pb2_grpc import LogoServiceStub, add_LogoServiceServicer_to_server
 from visionmesh.nsfw.v1 import nsfw_pb2
 from visionmesh.nsfw.v1.nsfw_pb2_grpc import NsfwServiceStub, add_NsfwServiceServicer_to_server
+from visionmesh.ocr.v1 import ocr_pb2
+from visionmesh.ocr.v1.ocr_pb2_grpc import OcrServiceStub, add_OcrServiceServicer_to_server
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -64,6 +81,9 @@ class ModelService(Protocol):
     outputs: ClassVar[Sequence[TensorSpec]]
     impossible: ClassVar[bytes]
     """A well-formed result that the model cannot have given."""
+    derived: ClassVar[bool]
+    """Whether answers are derived from what the model makes, which is stored as well: an answer
+    that is lost costs no inference then."""
 
     def answer(self, inputs: Tensors) -> Tensors:
         """Well-formed outputs that differ from image to image."""
@@ -73,7 +93,7 @@ class ModelService(Protocol):
         """Whether these inputs are those of a black image."""
         ...
 
-    def register(
+    async def register(
         self,
         engine: FakeEngine,
         images: ImageStore,
@@ -125,6 +145,7 @@ class Nsfw:
     )
     outputs: ClassVar[Sequence[TensorSpec]] = (TensorSpec(OUTPUT, np.dtype(np.float32), (None, 2)),)
     impossible: ClassVar[bytes] = nsfw_pb2.NsfwResult(score=1.5).SerializeToString()
+    derived: ClassVar[bool] = False
 
     def answer(self, inputs: Tensors) -> Tensors:
         score = np.float32(inputs[INPUT].mean() / 1000 + 0.5)
@@ -133,7 +154,7 @@ class Nsfw:
     def is_dark(self, inputs: Tensors) -> bool:
         return bool(inputs[INPUT].mean() < -100)
 
-    def register(
+    async def register(
         self,
         engine: FakeEngine,
         images: ImageStore,
@@ -167,17 +188,14 @@ class Nsfw:
 class Detection:
     """The detection service."""
 
+    architecture: ClassVar[Architecture] = CenterNet()
     process: ClassVar[catalog.Process] = catalog.BY_NAME["detection"]
-    inputs: ClassVar[Sequence[TensorSpec]] = (
-        TensorSpec(detecting.INPUT, np.dtype(np.uint8), (None, 512, 512, 3)),
-    )
-    outputs: ClassVar[Sequence[TensorSpec]] = (
-        TensorSpec(detecting.HEAT, np.dtype(np.float32), (None, 80, 128, 128)),
-        TensorSpec(detecting.REACH, np.dtype(np.float32), (None, 4, 128, 128)),
-    )
+    inputs: ClassVar[Sequence[TensorSpec]] = (CenterNet().input,)
+    outputs: ClassVar[Sequence[TensorSpec]] = CenterNet.outputs
     impossible: ClassVar[bytes] = detection_pb2.DetectionResult(
         detections=[detection_pb2.Detection(label="unicorn", score=0.5, box=Box(width=1, height=1))]
     ).SerializeToString()
+    derived: ClassVar[bool] = False
 
     def answer(self, inputs: Tensors) -> Tensors:
         heat = np.zeros((1, 80, 128, 128), np.float32)
@@ -188,14 +206,14 @@ class Detection:
     def is_dark(self, inputs: Tensors) -> bool:
         return bool(inputs[detecting.INPUT].max() < 10)
 
-    def register(
+    async def register(
         self,
         engine: FakeEngine,
         images: ImageStore,
         results: Results,
         diagnostics: Diagnostics,
     ) -> Register:
-        model = DetectionModel(engine, "0" * 64)
+        model = DetectionModel(engine, "0" * 64, self.architecture)
         plane = DataPlane(model, images, results, diagnostics)
         servicer = DetectionServicer(plane, about_of(model))
         return partial(add_DetectionServiceServicer_to_server, servicer)
@@ -219,4 +237,159 @@ class Detection:
         return (await DetectionServiceStub(channel).GetModel(request, metadata=metadata)).model
 
 
-SERVICES: tuple[type[ModelService], ...] = (Nsfw, Detection)
+class DetectionByDFine(Detection):
+    """The detection service with its other architecture."""
+
+    architecture: ClassVar[Architecture] = DFine()
+    inputs: ClassVar[Sequence[TensorSpec]] = (DFine().input,)
+    outputs: ClassVar[Sequence[TensorSpec]] = DFine.outputs
+
+    def answer(self, inputs: Tensors) -> Tensors:
+        logits = np.full((1, 300, 80), -20, np.float32)
+        logits[0, 0, 15] = inputs[dfine.INPUT].mean() * 4 - 2
+        return {dfine.LOGITS: logits, dfine.BOXES: np.full((1, 300, 4), 0.5, np.float32)}
+
+    def is_dark(self, inputs: Tensors) -> bool:
+        return bool(inputs[dfine.INPUT].max() < 0.04)
+
+
+class Ocr:
+    """The OCR service; the suite's engine is its detector, beside which two others read."""
+
+    process: ClassVar[catalog.Process] = catalog.BY_NAME["ocr"]
+    inputs: ClassVar[Sequence[TensorSpec]] = (
+        TensorSpec(looking.INPUT, np.dtype(np.float32), (None, 3, None, None)),
+    )
+    outputs: ClassVar[Sequence[TensorSpec]] = (
+        TensorSpec(boxes.OUTPUT, np.dtype(np.float32), (None, 1, None, None)),
+    )
+    impossible: ClassVar[bytes] = ocr_pb2.OcrResult(text="of no line").SerializeToString()
+    derived: ClassVar[bool] = False
+
+    def answer(self, inputs: Tensors) -> Tensors:
+        image = inputs[looking.INPUT]
+        heat = np.zeros((1, 1, *image.shape[2:]), np.float32)
+        heat[..., 24:-24, 24:-24] = 0.6 + image.mean() / 4
+        return {boxes.OUTPUT: heat}
+
+    def is_dark(self, inputs: Tensors) -> bool:
+        return bool(inputs[looking.INPUT].max() < -0.9)
+
+    async def register(
+        self,
+        engine: FakeEngine,
+        images: ImageStore,
+        results: Results,
+        diagnostics: Diagnostics,
+    ) -> Register:
+        engines = {DETECTOR: engine, CLASSIFIER: _upright(), RECOGNIZER: _brightness()}
+        for other in (engines[CLASSIFIER], engines[RECOGNIZER]):
+            await other.load()
+        model = OcrModel(engines, dict.fromkeys(engines, "0" * 64), concurrency=8)
+        plane = DataPlane(model, images, results, diagnostics)
+        return partial(add_OcrServiceServicer_to_server, OcrServicer(plane, about_of(model)))
+
+    async def ask(
+        self,
+        channel: grpc.aio.Channel,
+        refs: Sequence[ImageRef],
+        timeout_s: float,
+        metadata: Metadata,
+        version: str,
+    ) -> list[Answer]:
+        request = ocr_pb2.ReadRequest(images=refs, model_version=version)
+        response = await OcrServiceStub(channel).Read(request, timeout=timeout_s, metadata=metadata)
+        return [answer_of(outcome) for outcome in response.outcomes]
+
+    async def describe(self, channel: grpc.aio.Channel, metadata: Metadata) -> Model:
+        request = ocr_pb2.GetModelRequest()
+        return (await OcrServiceStub(channel).GetModel(request, metadata=metadata)).model
+
+
+def _upright() -> FakeEngine:
+    """A classifier to which no line is upside down."""
+    inputs = (TensorSpec(looking.INPUT, np.dtype(np.float32), (None, 3, 48, 192)),)
+    return FakeEngine(
+        inputs,
+        (),
+        lambda tensors: {FLIPPED: np.tile(np.array([[1, 0]], np.float32), (len(tensors["x"]), 1))},
+    )
+
+
+def _brightness() -> FakeEngine:
+    """A recognizer that says how bright a line is: another letter and another score for each."""
+
+    def answer(tensors: Tensors) -> Tensors:
+        lines = tensors[looking.INPUT]
+        said = np.zeros((len(lines), lines.shape[3] // 8, 28), np.float32)
+        for place, line in enumerate(lines):
+            bright = (float(line.mean()) + 1) / 2
+            said[place, :, decoding.BLANK] = 1
+            said[place, 0] = 0
+            said[place, 0, 1 + round(25 * bright)] = 0.5 + bright / 3
+        return {decoding.OUTPUT: said}
+
+    inputs = (TensorSpec(looking.INPUT, np.dtype(np.float32), (None, 3, 48, None)),)
+    return FakeEngine(
+        inputs, (), answer, metadata={decoding.CHARACTERS: "\n".join(ascii_lowercase)}
+    )
+
+
+class Logo:
+    """The logo service, with the small gallery of its own tests."""
+
+    process: ClassVar[catalog.Process] = catalog.BY_NAME["logo"]
+    inputs: ClassVar[Sequence[TensorSpec]] = sift.INPUTS
+    outputs: ClassVar[Sequence[TensorSpec]] = sift.OUTPUTS
+    impossible: ClassVar[bytes] = logo_pb2.LogoResult(
+        logos=[logo_pb2.Logo(brand="alpha", score=0.5, box=Box(width=1, height=1))]
+    ).SerializeToString()
+    derived: ClassVar[bool] = True
+
+    def answer(self, inputs: Tensors) -> Tensors:
+        """Some features of a built-in mark: how many, and where, is another in every colour."""
+        grey, gallery = inputs[sift.INPUT], built_in()
+        colour = round((255 - float(grey.mean())) / 0.587)
+        rows = np.flatnonzero(gallery.mark_of == 0)[: 10 + colour % 11]
+        points = gallery.points[rows].copy()
+        points[:, :3] *= 0.15
+        points[:, 0] += 2 * (colour // 11) % 24
+        height, width = grey.shape
+        points *= np.array([width / 64, height / 48, max(grey.shape) / 64, 1], np.float32)
+        return {sift.POINTS: points, sift.DESCRIPTORS: gallery.descriptors[rows]}
+
+    def is_dark(self, inputs: Tensors) -> bool:
+        return bool(inputs[sift.INPUT].max(initial=0) < 10)
+
+    async def register(
+        self,
+        engine: FakeEngine,
+        images: ImageStore,
+        results: Results,
+        diagnostics: Diagnostics,
+    ) -> Register:
+        model = LogoModel(engine, labels=built_in().brands)
+        # Brands have a store of their own here: no tenant of this suite has any.
+        parts = Parts(Objects.open("memory:///"), images, results, diagnostics, model=model)
+        return partial(add_LogoServiceServicer_to_server, parts.servicer())
+
+    async def ask(
+        self,
+        channel: grpc.aio.Channel,
+        refs: Sequence[ImageRef],
+        timeout_s: float,
+        metadata: Metadata,
+        version: str,
+    ) -> list[Answer]:
+        request = logo_pb2.RecognizeRequest(images=refs, model_version=version)
+        response = await LogoServiceStub(channel).Recognize(
+            request, timeout=timeout_s, metadata=metadata
+        )
+        return [answer_of(outcome) for outcome in response.outcomes]
+
+    async def describe(self, channel: grpc.aio.Channel, metadata: Metadata) -> Model:
+        request = logo_pb2.GetModelRequest()
+        return (await LogoServiceStub(channel).GetModel(request, metadata=metadata)).model
+
+
+SERVICES: tuple[type[ModelService], ...] = (Nsfw, Detection, DetectionByDFine, Ocr, Logo)

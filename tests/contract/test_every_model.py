@@ -10,7 +10,7 @@ from models import registry
 from services import catalog
 from services.moderation.models import MODELS
 from services.rest import document
-from services.rest.model_views import MAX_DETECTIONS, MIN_SCORE, MODEL_VIEWS
+from services.rest.model_views import MAX_DETECTIONS, MIN_LINE_SCORE, MIN_SCORE, MODEL_VIEWS
 from tests.support.mesh import FakeNsfw, adding, mesh_of
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +40,8 @@ def test_is_answered_by_the_facade(process: catalog.Process):
     contract = document.load()
     (view,) = [view for view in MODEL_VIEWS if view.name == process.model]
     asked = contract["paths"][f"/v1/images/{{id}}/{process.model}"]["get"]
-    named = [found["$ref"].rpartition("/")[2] for found in asked["parameters"]]
+    parameters = contract["components"]["parameters"]
+    named = [parameters[one["$ref"].rpartition("/")[2]]["name"] for one in asked["parameters"]]
     assert [name for name in view.parameters if name not in named] == []
     assert {"image", "model", process.model} < set(document.shape_of(contract, view.schema))
     assert process.name in catalog.BY_NAME["rest"].calls
@@ -64,4 +65,5 @@ def test_document_has_the_defaults_of_the_code():
     """What the document calls default is what the facade takes when nothing is said."""
     parameters = document.load()["components"]["parameters"]
     assert parameters["minScore"]["schema"]["default"] == MIN_SCORE
+    assert parameters["minLineScore"]["schema"]["default"] == MIN_LINE_SCORE
     assert parameters["maxResults"]["schema"]["default"] == MAX_DETECTIONS

@@ -102,7 +102,7 @@ async def world_of(
     """Start a service over a folder; another one over the same folder is it, started again."""
     world = World(service, folder, precision)
     await world.engine.load()
-    register = service.register(world.engine, world.images, world.results, world.diagnostics)
+    register = await service.register(world.engine, world.images, world.results, world.diagnostics)
     async with (
         grpc_server(register, service.process.grpc_service or "", token=TOKEN) as port,
         grpc.aio.insecure_channel(

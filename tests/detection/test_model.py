@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from models import registry
-from services.detection import model as model_module
 from services.detection import processing
+from services.detection.architectures import ARCHITECTURES, Architecture, CenterNet, warm_up
 from services.detection.labels import LABELS
-from services.detection.model import SOURCES, DetectionModel, warm_up
+from services.detection.model import DetectionModel
 from services.detection.types import Detection, DetectionResult, Parameters
 from services.errors import CorruptImage
 from services.inference.engine import EngineOutputError, Tensors, TensorSpec
@@ -37,7 +37,7 @@ GOLDEN = json.loads(
 @pytest.fixture
 async def engine() -> AsyncIterator[OnnxEngine]:
     engine = OnnxEngine(
-        registry.path("detection"), precision=ENTRY.precision, warm_up=warm_up(Parameters())
+        registry.path("detection"), precision=ENTRY.precision, warm_up=warm_up(CenterNet())
     )
     await engine.load()
     yield engine
@@ -124,16 +124,6 @@ async def test_bytes_that_are_no_image_are_corrupt(model: DetectionModel):
     assert sure(await look(model, photo("cat")))
 
 
-async def test_warm_up_has_the_shape_of_an_image(engine: OnnxEngine):
-    """The engine is warmed up with what an image's tensor will look like."""
-    (warm,) = warm_up(Parameters())
-    tensor = processing.prepare(Picture(encoded(photo("cat")), 451, 300), Parameters())
-    assert warm[processing.INPUT].shape == tensor[processing.INPUT].shape
-    assert warm[processing.INPUT].dtype == tensor[processing.INPUT].dtype
-    assert [spec.name for spec in engine.inputs] == [processing.INPUT]
-    assert [spec.name for spec in engine.outputs] == [processing.HEAT, processing.REACH]
-
-
 async def test_nan_is_no_result():
     """An engine whose outputs are not finite gives an error, never a result."""
 
@@ -150,7 +140,7 @@ async def test_nan_is_no_result():
 
 
 def version(weights: str = ENTRY.sha256, parameters: Parameters = Parameters()) -> str:  # noqa: B008
-    return DetectionModel(described_engine(), weights, parameters).version
+    return DetectionModel(described_engine(), weights, CenterNet(parameters)).version
 
 
 @pytest.mark.parametrize(
@@ -175,18 +165,25 @@ def test_weights_change_the_version():
     assert version(weights="0" * 64) != version()
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.__name__)
+@pytest.mark.parametrize(
+    ("architecture", "source"),
+    [(each, source) for each in ARCHITECTURES.values() for source in each.sources],
+    ids=lambda value: getattr(value, "__name__", type(value).__name__),
+)
 def test_one_line_of_any_source_changes_the_version(
-    source: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    architecture: Architecture,
+    source: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     """A line more in any module between bytes and boxes is another version."""
-    before = version()
+    before = DetectionModel(described_engine(), "0" * 64, architecture).version
     assert source.__file__ is not None
     path = tmp_path / "edited.py"
     path.write_text(Path(source.__file__).read_text("utf-8") + "\nEDITED = True\n", "utf-8")
     spec = importlib.util.spec_from_file_location(source.__name__, path)
     assert spec is not None
     edited = importlib.util.module_from_spec(spec)
-    sources = tuple(edited if module is source else module for module in SOURCES)
-    monkeypatch.setattr(model_module, "SOURCES", sources)
-    assert version() != before
+    sources = tuple(edited if module is source else module for module in architecture.sources)
+    monkeypatch.setattr(type(architecture), "sources", sources)
+    assert DetectionModel(described_engine(), "0" * 64, architecture).version != before

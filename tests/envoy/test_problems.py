@@ -7,12 +7,13 @@ import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mesh.edge_problems import PROBLEMS
 from mesh.proxy import write_endpoints
-from services.limits import MAX_UPLOAD_BYTES
+from services.limits import MAX_PREDICT_BYTES, MAX_UPLOAD_BYTES
 from services.rest.problems import KINDS, TYPE_PREFIX
 from tests.envoy.world import Answer, Edge, edge_world
 
@@ -94,6 +95,27 @@ async def test_reply_is_a_problem(
     assert answer.headers.getall("X-Trace-Id") == [problem["traceId"]]
     assert answer.headers["Cache-Control"] == "no-store"
     assert answer.headers.getall("Retry-After", []) == (["1"] if status == 503 else [])
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_batches_have_a_limit_of_their_own(tmp_path: Path, announced: bool):
+    """A body of `:predict` may be as large as its base64 needs, and not larger."""
+
+    async def chunks(size: int) -> AsyncIterator[bytes]:
+        for start in range(0, size, 1_000_000):
+            yield bytes(min(1_000_000, size - start))
+
+    def body(size: int) -> Any:
+        return io.BytesIO(bytes(size)) if announced else chunks(size)
+
+    path = "/v1/models/nsfw:predict"
+    async with edge_world(tmp_path) as edge:
+        taken = await edge.request("POST", path, data=body(MAX_PREDICT_BYTES))
+        refused = await edge.request("POST", path, data=body(MAX_PREDICT_BYTES + 1))
+        assert len(edge.origin.of(path)) == 1
+    assert taken.status != 413
+    assert (refused.status, refused.media_type) == (413, "application/problem+json")
+    assert json.loads(refused.body)["limit"] == f"{MAX_PREDICT_BYTES} bytes"
 
 
 EARLY = {

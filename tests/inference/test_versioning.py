@@ -64,6 +64,22 @@ def test_everything_that_shapes_the_output_changes_it(changed: dict[str, Any]):
     assert model_version(**GIVEN | changed) != model_version(**GIVEN)
 
 
+def test_each_file_of_several_changes_it():
+    """Of a model of several files each one's weights and engine count, in whatever order."""
+    given = GIVEN | {
+        "weights": {"a": "0" * 64, "b": "1" * 64},
+        "engine": {"a": ENGINE, "b": ENGINE},
+    }
+    turned = {"weights": {"b": "1" * 64, "a": "0" * 64}, "engine": {"b": ENGINE, "a": ENGINE}}
+    assert model_version(**given | turned) == model_version(**given)
+    for changed in (
+        {"weights": {"a": "1" * 64, "b": "0" * 64}},
+        {"weights": {"a": "0" * 64, "c": "1" * 64}},
+        {"engine": {"a": ENGINE, "b": replace(ENGINE, precision="fp16")}},
+    ):
+        assert model_version(**given | changed) != model_version(**given)
+
+
 def test_edited_line_changes_it(tmp_path: Path):
     """One edited line of a source changes the version; the same text elsewhere does not."""
     same = copied(tmp_path, a_module)

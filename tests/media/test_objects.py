@@ -40,6 +40,41 @@ async def test_what_is_put_is_got(objects: Objects, durable: bool):
         assert await objects.size("a/b/c.bin") == len(data)
 
 
+async def test_exchange_is_for_who_knows_what_is_there(objects: Objects):
+    """An object is replaced when it is what was expected, and else stays as it is."""
+    assert not await objects.exchange("a/b", b"", b"no")
+    assert await objects.exchange("a/b", None, b"one")
+    assert not await objects.exchange("a/b", None, b"no")
+    assert not await objects.exchange("a/b", b"on", b"no")
+    assert await objects.get("a/b") == b"one"
+    assert await objects.exchange("a/b", b"one", b"")
+    assert await objects.exchange("a/b", b"", b"two")
+    assert await objects.get("a/b") == b"two"
+
+
+async def test_exchanges_at_once_lose_nothing(objects: Objects):
+    """Of many who add to one object at the same time each one's addition is there in the end."""
+
+    async def add(word: bytes) -> None:
+        while True:
+            before = await objects.get("a/b")
+            if await objects.exchange("a/b", before, (before or b"") + word):
+                return
+
+    await asyncio.gather(*(add(b"%d," % number) for number in range(20)))
+    words = (await objects.get("a/b") or b"").split(b",")
+    assert sorted(words) == sorted([*(b"%d" % number for number in range(20)), b""])
+
+
+async def test_exchange_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What was exchanged has been synced, and its name too."""
+    objects = Objects.open(tmp_path / "root")
+    spy = SyncSpy(monkeypatch)
+    await objects.exchange("a/b", None, b"1")
+    assert [path.name.partition("#")[0] for path in spy.files] == ["b"]
+    assert {path.name for path in spy.folders} == {"a", "root"}
+
+
 async def test_what_is_not_there_is_none(objects: Objects):
     """A missing object is None, not an error, and deleting it is none either."""
     assert await objects.get("a/b") is None

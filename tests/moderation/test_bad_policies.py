@@ -167,6 +167,42 @@ BAD: dict[str, tuple[str, list[str]]] = {
         changed(EVIDENCE, "score: nsfw.scor\n"),
         ["bad.yaml:15:16", "rule SECOND: evidence[0].score", "at 1:5", "'scor'"],
     ),
+    "evidence without a label": (
+        changed("        label: nsfw\n", ""),
+        ["bad.yaml:13:9", "rule SECOND: evidence[0]", "'label' is missing"],
+    ),
+    "evidence of each and a score": (
+        changed(EVIDENCE, EVIDENCE + "        each: nsfw.score\n"),
+        ["bad.yaml:15:16", "rule SECOND: evidence[0].score", "each thing's own"],
+    ),
+    "evidence of each that is no list": (
+        changed(EVIDENCE, "each: nsfw\n"),
+        [
+            "bad.yaml:15:15",
+            "rule SECOND: evidence[0].each",
+            "is of type visionmesh.nsfw.v1.NsfwResult, must be a list of messages",
+        ],
+    ),
+    "evidence of each that is a list of numbers": (
+        changed(EVIDENCE, "each: '[nsfw.score]'\n"),
+        ["bad.yaml:15:15", "evidence[0].each", "is of type list<double>, must be a list of mess"],
+    ),
+    "evidence of each that is a list of anything": (
+        changed(EVIDENCE, "each: '[nsfw, 1]'\n"),
+        ["bad.yaml:15:15", "evidence[0].each", "is of type list<dyn>, must be a list of messages"],
+    ),
+    "evidence of each with an unknown field": (
+        changed(EVIDENCE, "each: '[nsfw].filter(one, one.scor > 0.5)'\n"),
+        ["bad.yaml:15:15", "rule SECOND: evidence[0].each", "at 1:23", "'scor'"],
+    ),
+    "evidence of each of another model": (
+        changed(EVIDENCE, "each: detection.findings\n"),
+        ["bad.yaml:15:15", "rule SECOND: evidence[0].each", "reads 'detection'", "of 'nsfw'"],
+    ),
+    "evidence of each without a label of its own": (
+        changed("label: nsfw\n        " + EVIDENCE, "each: '[nsfw]'\n"),
+        ["bad.yaml:13:9", "rule SECOND: evidence[0]", "NsfwResult has no label of its own"],
+    ),
     "no rules": ("rules: []\n", ["bad.yaml:1:8", "rules", "at least 1 item"]),
     "no key for rules": ("description: x\n", ["bad.yaml:1:1", "'rules' is missing"]),
     "rules are no list": ("rules: {}\n", ["bad.yaml:1:8", "rules", "list"]),

@@ -8,10 +8,14 @@ from pathlib import Path
 import pytest
 
 from services.errors import InvalidPolicy
+from services.moderation import document
 from services.moderation.document import MAX_EXPRESSION_LENGTH, MAX_FILE_BYTES
+from services.moderation.evaluate import MAX_EVIDENCE
 from services.moderation.models import MODELS, vocabulary
-from services.moderation.policy import load_policy, parse_policy
+from services.moderation.policy import parse_policy
 from services.moderation.settings import PACKAGED_POLICIES
+from services.moderation.text.characters import MAX_CHARACTERS, MAX_LINE_LENGTH
+from services.moderation.text.phones import REGIONS
 
 PAGE = Path(__file__).parents[2] / "docs" / "policies.md"
 DEFAULT = PACKAGED_POLICIES / "default.yaml"
@@ -22,12 +26,30 @@ def page() -> str:
     return PAGE.read_text()
 
 
-def test_example_is_the_default_policy(page: str):
-    """The example means what the packaged default policy means."""
-    [example] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    models = vocabulary(MODELS)
-    version = parse_policy(example.encode(), "default", models).version
-    assert version == load_policy(DEFAULT, models).version
+def test_examples_are_policies(page: str):
+    """Every example can be loaded."""
+    examples = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert len(examples) == 4
+    for example in examples:
+        assert parse_policy(example.encode(), "example", vocabulary(MODELS)).rules
+
+
+def test_names_every_rule_of_the_default_policy(page: str):
+    """The table of the default policy has every code that is in the file, and no other."""
+    table = page.partition("## The default policy")[2].partition("## ")[0]
+    written, _ = document.read(DEFAULT.read_bytes(), "default.yaml")
+    codes = [code for row in table.splitlines() if row.startswith("| `")
+             for code in re.findall(r"`([A-Z_]+)`", row)]  # fmt: skip
+    assert sorted(codes) == sorted(rule.code for rule in written.rules)
+
+
+def test_names_the_limits_of_text(page: str):
+    """How much of a page is looked through, and how much a reason shows, is what the code says."""
+    assert (
+        f"first {MAX_CHARACTERS:,} characters, and of each line the first {MAX_LINE_LENGTH}" in page
+    )
+    assert f"shows at most {MAX_EVIDENCE} items" in page
+    assert f"in {len(REGIONS)} countries" in page
 
 
 def test_complaint_reads_like_that(page: str):

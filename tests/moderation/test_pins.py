@@ -22,7 +22,7 @@ from tests.moderation.world import (
     refs,
     world,
 )
-from tests.support.mesh import DETECTION, digests
+from tests.support.mesh import DETECTION, LOGO, OCR, digests
 from visionmesh.common.v1.image_pb2 import ImageRef
 
 A, B = "0123456789abcdef", "fedcba9876543210"
@@ -49,7 +49,12 @@ async def test_verdicts_of_one_batch_name_what_made_each(tmp_path: Path):
         [policy] = await w.moderation.list_policies()
     policies = {"default": policy.version}
     assert releases == [
-        Release({"nsfw": version, "detection": DETECTION}, "", policies) for version in (A, B, A)
+        Release(
+            {"nsfw": version, "detection": DETECTION, "ocr": OCR, "logo": LOGO[:16]},
+            LOGO[16:],
+            policies,
+        )
+        for version in (A, B, A)
     ]
     assert names[0] == names[2] != names[1]
 
@@ -72,7 +77,12 @@ async def test_release_is_durable_when_it_is_named(tmp_path: Path):
         assert (tmp_path / "releases" / f"{name}.json").read_bytes()
     async with world(tmp_path) as other:
         release = await other.releases.find(name)
-    assert release.models == {"nsfw": A, "detection": DETECTION}
+    assert release.models == {
+        "nsfw": A,
+        "detection": DETECTION,
+        "ocr": OCR,
+        "logo": LOGO[:16],
+    }
 
 
 async def test_model_is_asked_for_the_version_of_the_release(tmp_path: Path):
@@ -151,7 +161,12 @@ async def test_model_that_the_release_did_not_know(tmp_path: Path):
         [again] = await w.moderation.moderate(refs([digest]), release=name)
         [recalled] = await w.moderation.evaluate([digest], release=name)
         assert w.nsfw.calls == []
-        assert (await w.releases.find(name)).models == {"nsfw": "", "detection": DETECTION}
+        assert (await w.releases.find(name)).models == {
+            "nsfw": "",
+            "detection": DETECTION,
+            "ocr": OCR,
+            "logo": LOGO[:16],
+        }
     for outcome in (again, recalled):
         assert_missing(outcome, errors.ResultNotFound)
         assert outcome.verdict.release == name

@@ -23,7 +23,6 @@ from services.moderation.moderator import Moderator
 from services.moderation.policy_set import PolicySet
 from services.moderation.recall import Recall
 from services.moderation.servicer import ModerationServicer
-from services.moderation.settings import PACKAGED_POLICIES
 from services.moderation.stored import StoredReplies
 from services.moderation.verdicts import Verdicts
 from services.releases.releases import Releases
@@ -32,7 +31,15 @@ from services.results.results import Results
 from services.serving import tenancy
 from services.serving.status import from_status, to_status
 from tests.releases.stores import Clock
-from tests.support.mesh import FakeNsfw, adding, mesh_of
+from tests.support.mesh import (
+    NUDITY_ALONE,
+    FakeDetection,
+    FakeLogo,
+    FakeNsfw,
+    FakeOcr,
+    adding,
+    mesh_of,
+)
 from tests.support.photos import jpeg
 from visionmesh.common.v1.image_pb2 import ImageRef
 from visionmesh.moderation.v1 import moderation_pb2
@@ -162,9 +169,12 @@ async def world(
     folder: Path,
     *,
     address: str = "",
-    policies: Path = PACKAGED_POLICIES,
+    policies: Path = NUDITY_ALONE,
     images: type[ImageStore] = ImageStore,
     nsfw: FakeNsfw | None = None,
+    ocr: FakeOcr | None = None,
+    logo: FakeLogo | None = None,
+    detection: FakeDetection | None = None,
     start: bool = False,
 ) -> AsyncIterator[World]:
     """Start both; `address` is where moderation looks for nsfw instead of at the fake one.
@@ -181,7 +191,7 @@ async def world(
 
     async with AsyncExitStack() as stack:
         mesh = await stack.enter_async_context(
-            MeshClient(address) if address else mesh_of(adding(nsfw))
+            MeshClient(address) if address else mesh_of(adding(nsfw, detection, ocr, logo))
         )
         stored = StoredReplies(store, results, MODELS)
         stack.push_async_callback(results.close)

@@ -9,11 +9,12 @@ from contextlib import asynccontextmanager
 import pytest
 
 from services import errors
+from services.brands.store import BrandStore
 from services.releases.release import Release
 from services.releases.releases import TTL_S, Releases
-from services.serving import deadline
+from services.serving import deadline, tenancy
 from tests.releases.stores import A, B, C, Clock, CountingNsfw, Policies, Store
-from tests.support.mesh import adding, mesh_of
+from tests.support.mesh import FakeLogo, adding, mesh_of
 
 DOWN = errors.Unavailable("down")
 
@@ -290,3 +291,117 @@ async def test_policies():
         w.policies.versions = {"default": "d2"}
         releases.policies_changed()
         assert (await releases.current()).policies == {"default": "d2"}
+
+
+BASE = "6a116a116a116a11"
+OTHER = "7b227b227b227b22"
+FEATURES = "1090109010901090"
+
+
+@asynccontextmanager
+async def with_logo(w: World, logo: FakeLogo) -> AsyncIterator[Releases]:
+    """One process of a mesh with a model whose answers depend on a gallery."""
+    async with mesh_of(adding(w.nsfw, logo=logo)) as mesh, asyncio.timeout(30):
+        releases = Releases(
+            w.store.objects, mesh, policies=w.policies, models=("nsfw", "logo"), clock=w.clock
+        )
+        try:
+            yield releases
+        finally:
+            await releases.close()
+
+
+async def register(w: World, name: str, tenant: str = "acme") -> str:
+    """Register a brand, and the revision of its tenant's gallery from then on."""
+    store = BrandStore(w.store.real)
+    await store.add(tenant, name, name.encode())
+    return (await store.manifest(tenant)).revision(BASE)
+
+
+async def test_gallery_is_part_of_the_release():
+    """A release names the model and the gallery apart, and its answers' version is of both."""
+    w = World()
+    tenancy.act_for("acme")
+    async with with_logo(w, FakeLogo()) as releases:
+        release = await releases.current()
+        assert (release.models["logo"], release.gallery) == (FEATURES, BASE)
+        assert release.version("logo") == await releases.version("logo") == FEATURES + BASE
+        assert release.version("nsfw") == w.nsfw.version
+        made = await releases.made_by({"logo": FEATURES + OTHER, "nsfw": B})
+        assert (made.models, made.gallery) == ({"logo": FEATURES, "nsfw": B}, OTHER)
+        assert await releases.find(made.name) == made
+
+
+async def test_registered_brand_is_another_release_at_once():
+    """What a tenant registers is in its next release, whatever the clock says, and in nobody
+    else's."""
+    w = World()
+    async with with_logo(w, FakeLogo()) as releases:
+        tenancy.act_for("acme")
+        before = await releases.current()
+        revision = await register(w, "mine")
+        assert revision != BASE
+        after = await releases.current()
+        assert after == before.within(revision)
+        assert after.name != before.name
+        assert await releases.version("logo") == FEATURES + revision
+        assert await releases.last_version("logo") == FEATURES + revision
+        tenancy.act_for("globex")
+        assert await releases.current() == before
+        await BrandStore(w.store.real).remove("acme", "mine")
+        tenancy.act_for("acme")
+        assert await releases.current() == before
+
+
+async def test_answer_of_a_tenant_says_nothing_about_the_others():
+    """A version that is learnt from an answer by a tenant's gallery leaves the built-in one's."""
+    w = World()
+    tenancy.act_for("globex")
+    async with with_logo(w, FakeLogo()) as releases:
+        await releases.current()
+        releases.learn("logo", "f" * 16 + OTHER)
+        assert await releases.last_version("logo") == "f" * 16 + BASE
+        assert releases.last("logo") == "f" * 16
+
+
+async def test_gallery_that_cannot_be_read_is_not_known():
+    """While brands cannot be read, no release claims a gallery, and a version is an error."""
+    w = World()
+    tenancy.act_for("acme")
+    async with with_logo(w, FakeLogo()) as releases:
+        before = await releases.current()
+        await w.store.real.put("brands/acme/manifest.json", b"{")
+        assert (await releases.current()).gallery == ""
+        assert await releases.last_version("logo") == ""
+        with pytest.raises(errors.StoreUnavailable):
+            await releases.version("logo")
+        assert (await releases.made_by({"logo": before.version("logo")})).gallery == BASE
+
+
+async def test_gallery_is_recalled_at_the_next_start():
+    """A process that starts while the model is lost knows model and gallery as they were last."""
+    w = World()
+    tenancy.act_for("acme")
+    async with with_logo(w, FakeLogo()) as releases:
+        await releases.start()
+        await releases.current()
+        await releases.settle()
+    revision = await register(w, "mine")
+    lost = FakeLogo()
+    lost.version = ""
+    async with with_logo(w, lost) as releases:
+        await releases.start()
+        assert await releases.last_version("logo") == FEATURES + revision
+
+
+async def test_slow_store_holds_no_answer_up():
+    """An answer of another model is named although the store does not say which brands there are:
+    without a gallery."""
+    w = World()
+    tenancy.act_for("acme")
+    async with with_logo(w, FakeLogo()) as releases:
+        await releases.current()
+        w.store.open.clear()
+        release = await asyncio.wait_for(releases.made_by({"nsfw": B}), 10)
+        assert (release.models["nsfw"], release.gallery) == (B, "")
+        w.store.open.set()

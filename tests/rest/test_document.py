@@ -88,7 +88,10 @@ def test_shape_follows_references():
     shape = document.shape_of(CONTRACT, "ImageModeration")
     reasons = shape["rejectionReasons"]
     assert reasons is not None
-    assert list(reasons["evidence"] or ()) == ["model", "label", "score"]
+    evidence = reasons["evidence"]
+    assert evidence is not None
+    assert list(evidence) == ["model", "label", "score", "box", "corners", "text"]
+    assert list(evidence["corners"] or ()) == ["x", "y"]
     assert list(shape["image"] or ()) == ["width", "height"]
     assert shape["isCompliant"] is None
 

@@ -19,7 +19,8 @@ KINDS = ("nsfw", "moderation")
 
 def models_of(rest: World) -> list[dict[str, str]]:
     """The models of a release of now."""
-    return [{"name": model.name, "version": model.version} for model in (rest.detector, rest.model)]
+    models = (rest.detector, rest.recognizing.model, rest.model, rest.reader)
+    return [{"name": model.name, "version": model.version} for model in models]
 
 
 async def test_parts(rest: World, jpeg: bytes):
@@ -28,7 +29,7 @@ async def test_parts(rest: World, jpeg: bytes):
     current = await rest.get("/v1/releases/current")
     release = current.json
     assert release["models"] == models_of(rest)
-    assert release["gallery"] == {"revision": None}
+    assert release["gallery"] == {"revision": rest.recognizing.recognition.revision}
     policies = (await rest.get("/v1/policies?fields=policies(name,version)")).json["policies"]
     assert release["policies"] == policies
     assert current.headers["Cache-Control"] == "no-cache"
@@ -43,7 +44,8 @@ async def test_parts(rest: World, jpeg: bytes):
 async def test_fields_of_a_release(rest: World):
     """`fields` selects of a release as of everything, and its place says so."""
     answer = await rest.get("/v1/releases/current?fields=models/name,release")
-    assert answer.json["models"] == [{"name": "detection"}, {"name": "nsfw"}]
+    names = [model["name"] for model in answer.json["models"]]
+    assert names == ["detection", "logo", "nsfw", "ocr"]
     place = f"/v1/releases/{answer.json['release']}?fields=release,models(name)"
     assert answer.headers["Content-Location"] == place
     assert (await rest.get(place)).body == answer.body

@@ -127,7 +127,8 @@ async def test_nothing_is_undetermined_about_no_image(rest: World):
 async def test_models_and_policies(rest: World):
     """Models and policies are listed with their versions."""
     listed = (await rest.get("/v1/models")).json
-    assert [model["name"] for model in listed["models"]] == ["nsfw", "detection"]
+    names = [model["name"] for model in listed["models"]]
+    assert names == ["nsfw", "detection", "ocr", "logo"]
     assert listed["errors"] == []
     assert (await rest.get("/v1/models/nsfw")).json == listed["models"][0]
     policies = (await rest.get("/v1/policies?fields=policies(name,models)")).json["policies"]
@@ -141,7 +142,8 @@ async def test_models_that_nobody_knows(tmp_path: Path):
     """A model that never said what it is is named with its error, and the list is not kept."""
     async with world(tmp_path, nsfw_error=errors.Unavailable("down")) as rest:
         answer = await rest.get("/v1/models")
-        assert [model["name"] for model in answer.json["models"]] == ["detection"]
+        names = [model["name"] for model in answer.json["models"]]
+        assert names == ["detection", "ocr", "logo"]
         assert [failure["code"] for failure in answer.json["errors"]] == ["MODEL_UNAVAILABLE"]
         assert answer.headers["Cache-Control"] == "no-store"
         assert (await rest.get("/v1/models/nsfw")).status == 503

@@ -37,24 +37,31 @@ from services.rest.settings import RestSettings
 from services.results.results import Results
 from services.serving import tenancy
 from services.serving.dataplane import DataPlane
+from services.serving.diagnostics import Diagnostics
 from services.serving.model_process import describe
 from services.serving.server import grpc_server
+from tests.logo.world import Parts
 from tests.rest.behind import (
     CountingImages,
     FailingDetection,
+    FailingLogo,
     FailingModeration,
     FailingNsfw,
+    FailingOcr,
     FakeDetector,
     FakeModel,
+    FakeReader,
 )
 from tests.rest.contract import Contract, Response
 from tests.support.mesh import registering
 from visionmesh.common.v1.model_pb2 import Model
 from visionmesh.detection.v1.detection_pb2_grpc import add_DetectionServiceServicer_to_server
 from visionmesh.images.v1.images_pb2_grpc import add_ImageServiceServicer_to_server
+from visionmesh.logo.v1.logo_pb2_grpc import add_LogoServiceServicer_to_server
 from visionmesh.moderation.v1 import moderation_pb2
 from visionmesh.moderation.v1.moderation_pb2_grpc import add_ModerationServiceServicer_to_server
 from visionmesh.nsfw.v1.nsfw_pb2_grpc import add_NsfwServiceServicer_to_server
+from visionmesh.ocr.v1.ocr_pb2_grpc import add_OcrServiceServicer_to_server
 
 CONTRACT = Contract()
 
@@ -107,6 +114,10 @@ class World:
     nsfw: FailingNsfw
     detector: FakeDetector
     detection: FailingDetection
+    reader: FakeReader
+    ocr: FailingOcr
+    logo: FailingLogo
+    recognizing: Parts
     images: CountingImages
     moderation: FailingModeration
     objects: Objects
@@ -226,10 +237,20 @@ async def world(
         detecting = DataPlane(detector, store, results)
         stack.push_async_callback(detecting.close)
         detection = FailingDetection(detecting, _about(detector))
+        reader = FakeReader()
+        reading = DataPlane(reader, store, results)
+        stack.push_async_callback(reading.close)
+        ocr = FailingOcr(reading, _about(reader))
+        recognizing = Parts(objects, store, results, Diagnostics())
+        stack.push_async_callback(recognizing.close)
+        await recognizing.engine.load()
+        logo = FailingLogo(recognizing.plane, recognizing.brands, recognizing.about)
         below = (
             partial(add_ImageServiceServicer_to_server, images),
             partial(add_NsfwServiceServicer_to_server, nsfw),
             partial(add_DetectionServiceServicer_to_server, detection),
+            partial(add_OcrServiceServicer_to_server, ocr),
+            partial(add_LogoServiceServicer_to_server, logo),
         )
         # Moderation asks models by a client of its own; a mesh in small needs two servers for it.
         inner = await stack.enter_async_context(serving(registering(*below)))
@@ -251,6 +272,10 @@ async def world(
                 nsfw,
                 detector,
                 detection,
+                reader,
+                ocr,
+                logo,
+                recognizing,
                 images,
                 moderation,
                 objects,
@@ -297,7 +322,7 @@ def _client(port: int, token: str) -> MeshClient:
     return MeshClient(f"127.0.0.1:{port}", token=token)
 
 
-def _about(model: FakeModel | FakeDetector) -> Model:
+def _about(model: FakeModel | FakeDetector | FakeReader) -> Model:
     return describe(
         name=model.name,
         version=model.version,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -288,7 +288,7 @@ async def test_store_that_is_down_costs_no_answer(tmp_path: Path, monkeypatch: p
     """A store that neither reads nor writes is said to ail; results are made and kept near."""
     objects, work = await store_in(tmp_path), Work()
     monkeypatch.setattr(objects, "get", unreadable)
-    monkeypatch.setattr(objects, "append", unreadable)
+    monkeypatch.setattr(objects, "append_all", unreadable)
     async with results_over(objects) as (results, diagnostics):
         assert await results.obtain(KEY, work) == b"result"
         await results.settle()
@@ -318,13 +318,13 @@ async def test_slow_store_falls_behind_within_bounds(
 ):
     """A store that does not keep up holds up no answer, and what waits for it is bounded."""
     objects, going = await store_in(tmp_path), asyncio.Event()
-    append: Callable[[str, bytes], object] = objects.append
+    append = objects.append_all
 
-    async def slow(path: str, data: bytes) -> object:
+    async def slow(pieces: Sequence[tuple[str, bytes]]) -> list[bool]:
         await going.wait()
-        return await append(path, data)  # type: ignore[misc]
+        return await append(pieces)
 
-    monkeypatch.setattr(objects, "append", slow)
+    monkeypatch.setattr(objects, "append_all", slow)
     async with results_over(objects, redis) as (results, diagnostics):
         for number in range(MAX_BEHIND + 10):
             await results.put(ResultKey(KEY.digest, "nsfw", f"{number:016x}"), b"result")
@@ -372,3 +372,41 @@ async def test_models_do_not_see_each_other(tmp_path: Path):
         for key in keys:
             assert await results.get(key) == f"{key.model} {key.version}".encode()
     assert not await objects.exists(result_path(KEY))
+
+
+async def test_results_that_come_together_are_appended_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The first of many is written at once, the others in one hop; each where it belongs."""
+    objects, hops = await store_in(tmp_path), list[int]()
+    append = objects.append_all
+
+    async def counted(pieces: Sequence[tuple[str, bytes]]) -> list[bool]:
+        hops.append(len(pieces))
+        return await append(pieces)
+
+    monkeypatch.setattr(objects, "append_all", counted)
+    keys = [ResultKey(KEY.digest, "nsfw", f"{number:016x}") for number in range(20)]
+    async with results_over(objects) as (results, _):
+        await results.put(keys[0], b"0")
+        await results.settle()
+        for key in keys[1:]:
+            await results.put(key, key.version.encode())
+        await results.settle()
+    assert hops == [1, 19]
+    async with results_over(objects) as (results, _):
+        assert await results.get(keys[-1]) == keys[-1].version.encode()
+
+
+async def test_append_that_fails_holds_up_no_other(tmp_path: Path):
+    """One file that takes nothing costs its own result, and is told."""
+    objects = Objects.open(tmp_path)
+    for path in ("a", "b", "c"):
+        await objects.put(path, b"")
+    (tmp_path / "b").unlink()
+    (tmp_path / "b").symlink_to("/dev/full")
+    with pytest.raises(errors.StoreUnavailable):
+        await objects.append_all([("a", b"1"), ("b", b"2"), ("c", b"3")])
+    assert await objects.get("a") == b"1"
+    assert await objects.get("c") == b"3"
+    assert await objects.append_all([("a", b"1"), ("missing", b"2")]) == [True, False]

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from services import errors
+from services.inference.picture import Source
 from services.limits import MAX_INLINE_BYTES
 from services.serving import deadline
 from services.serving.dataplane import BATCH_CONCURRENCY
@@ -40,6 +41,21 @@ async def test_one_outcome_each_in_order(world: World):
         type(None),
     ]
     assert (outcomes[0].width, outcomes[0].height) == (320, 240)
+
+
+@pytest.mark.parametrize("reads", ["rendition", "original"])
+async def test_model_gets_what_it_reads(reads: Source):
+    """Stored or inline, a model gets the rendition or the very bytes that came, and one size."""
+    photo = jpeg(2000, 1500)
+    world = World(reads=reads)
+    record, _ = await world.images.create("acme", photo)
+    for ref in (ImageRef(digest=record.digest), inline(jpeg(2000, 1500, seed=1))):
+        (outcome,) = await world.look(ref)
+        original = len(ref.data or photo)
+        assert (int(outcome.encoded or b"0") == original) == (reads == "original")
+        assert (outcome.width, outcome.height) == (2000, 1500)
+    assert world.model.sizes == [(2000, 1500)] * 2
+    await world.close()
 
 
 async def test_second_look_is_stored(world: World):

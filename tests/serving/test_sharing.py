@@ -114,18 +114,19 @@ async def test_uploaded_again_after_a_deletion(tmp_path: Path, redis: RedisServe
 async def test_flight_from_before_an_upload(world: World, monkeypatch: pytest.MonkeyPatch):
     """Who uploads and joins a flight that found the image deleted is not told that it is gone."""
     ref = await world.photo()
-    get, missed, going = world.objects.get, asyncio.Event(), asyncio.Event()
+    missed, going = asyncio.Event(), asyncio.Event()
 
-    async def slow(path: str) -> bytes | None:
-        data = await get(path)
-        if data is None and "/results" not in path and not missed.is_set():
+    async def slow(record: ImageRecord) -> bytes:
+        try:
+            return await world.images.rendition(record)
+        except errors.ImageNotFound:
             missed.set()
             await going.wait()  # the answer of a store that is far away
-        return data
+            raise
 
     record = await world.images.get("acme", ref.digest)
     await world.images.delete("acme", ref.digest)
-    monkeypatch.setattr(world.objects, "get", slow)
+    monkeypatch.setattr(world.images, "rendition_for_thread", slow)
     # Its owner was looked up just before the deletion.
     lookups = iter((record,))
     found = world.images.get

@@ -40,6 +40,31 @@ def test_starts_one_without_a_valid_header(header: str | None):
     assert set(first) != {"0"}
 
 
+def test_passes_the_callers_flags_on():
+    """What the caller decided about sampling is what callees are told."""
+    unsampled = PARENT[:-2] + "00"
+    assert in_request(unsampled, tracing.traceparent) == unsampled
+    assert in_request(PARENT, tracing.traceparent) == PARENT
+
+
+@pytest.mark.parametrize(
+    ("header", "valid"),
+    [
+        ("00" + PARENT[2:] + "-more", False),
+        ("01" + PARENT[2:] + "-more", True),
+        ("01" + PARENT[2:] + "more", False),
+        ("ff" + PARENT[2:], False),
+        (PARENT.replace("00f067aa0ba902b7", "0" * 16), False),
+        (PARENT.upper(), False),
+        (PARENT + "\n", False),
+    ],
+)
+def test_what_is_valid(header: str, valid: bool):
+    """As the specification says: later versions may say more, nobody may say nothing."""
+    joined = in_request(header, tracing.trace_id) == PARENT.split("-")[1]
+    assert joined is valid
+
+
 def test_requests_do_not_inherit():
     """A request without a header never joins the trace of the context that it started in."""
     inner = in_request(PARENT, lambda: in_request(None, tracing.trace_id))

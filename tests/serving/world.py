@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable
 
-from services.inference.picture import Picture
+from services.inference.picture import Picture, Source
 from services.media.objects import Objects
 from services.media.store import ImageStore
 from services.results.results import Results
@@ -18,12 +18,13 @@ from visionmesh.common.v1.image_pb2 import ImageRef
 
 
 class CountingModel:
-    """Answers the length of the rendition, and remembers how often and how widely it was asked."""
+    """Answers the length of what it reads, and remembers how often and how widely it was asked."""
 
     name = "counting"
     version = "0123456789abcdef"
 
-    def __init__(self) -> None:
+    def __init__(self, reads: Source = "rendition") -> None:
+        self.reads: Source = reads
         self.calls = 0
         self.sizes: list[tuple[int, int]] = []
         self.running = 0
@@ -43,9 +44,9 @@ class CountingModel:
             if self.hold:
                 await self.hold.wait()
             await asyncio.sleep(0)
-            if error := self.fail(picture.rendition):
+            if error := self.fail(picture.data):
                 raise error
-            return len(picture.rendition)
+            return len(picture.data)
         finally:
             self.running -= 1
             self.left.set()
@@ -60,12 +61,17 @@ class CountingModel:
 class World:
     """A data plane with everything around it. Another world over the same store is a replica."""
 
-    def __init__(self, objects: Objects | None = None, redis_url: str = "") -> None:
+    def __init__(
+        self,
+        objects: Objects | None = None,
+        redis_url: str = "",
+        reads: Source = "rendition",
+    ) -> None:
         self.objects = objects or Objects.open("memory:///")
         self.images = ImageStore(self.objects)
         self.diagnostics = Diagnostics()
         self.results = Results.over(self.objects, redis_url=redis_url, diagnostics=self.diagnostics)
-        self.model = CountingModel()
+        self.model = CountingModel(reads)
         self.plane: DataPlane[int] = DataPlane(
             self.model, self.images, self.results, self.diagnostics
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -18,6 +19,9 @@ from visionmesh.detection.v1 import detection_pb2, detection_pb2_grpc
 from visionmesh.logo.v1 import logo_pb2, logo_pb2_grpc
 from visionmesh.nsfw.v1 import nsfw_pb2, nsfw_pb2_grpc
 from visionmesh.ocr.v1 import ocr_pb2, ocr_pb2_grpc
+
+NUDITY_ALONE = Path(__file__).parent / "policies"
+"""A folder whose default policy reads nsfw and nothing else: for what is not about policies."""
 
 DETECTION = "d0d0d0d0d0d0d0d0"
 """The version of the fake detection service, for what every release of such a mesh names."""
@@ -90,15 +94,18 @@ class FakeNsfw(nsfw_pb2_grpc.NsfwServiceServicer):
 
 
 class FakeDetection(detection_pb2_grpc.DetectionServiceServicer):
-    """Sees in every image what is in `seen`, and is always there."""
+    """Sees in every image what is in `seen`; while `error` is set it is raised instead."""
 
     def __init__(self) -> None:
         self.version = DETECTION
         self.seen = detection_pb2.DetectionResult()
+        self.error: Exception | None = None
 
     async def Detect(
         self, request: detection_pb2.DetectRequest, context: Any
     ) -> detection_pb2.DetectResponse:
+        if self.error:
+            raise self.error
         response = detection_pb2.DetectResponse()
         for image in request.images:
             outcome = response.outcomes.add(digest=image.digest, model_version=self.version)

@@ -22,6 +22,7 @@ from mesh.launcher import Mesh, running_mesh
 from mesh.state import DataDir
 from services.catalog import BY_NAME
 from services.client.mesh import MeshClient
+from tests.support.mesh import NUDITY_ALONE
 
 T = TypeVar("T")
 
@@ -137,11 +138,14 @@ async def world(
 ) -> AsyncIterator[World]:
     """A mesh that is ready, for as long as the context lasts; each tenant has a key from the start.
 
-    Options are those of `running_mesh`: `config={"redis_url": …}`, `replica_env`, and so on.
+    Options are those of `running_mesh`: `config={"redis_url": …}`, `replica_env`, and so on. Its
+    default policy reads nsfw alone, unless `replica_env` names another folder of policies.
     """
     keys = created_keys(data_dir, tenants)
+    default = {("moderation", 0): {"VISIONMESH_POLICIES_DIR": str(NUDITY_ALONE)}}
+    replica_env = default | options.pop("replica_env", {})
     async with (
-        running_mesh(data_dir, **options) as mesh,
+        running_mesh(data_dir, replica_env=replica_env, **options) as mesh,
         aiohttp.ClientSession() as http,
         MeshClient(mesh.mesh_address, api_key=next(iter(keys.values()), "")) as grpc,
     ):

@@ -230,7 +230,9 @@ class Brand(_message.Message):
     """Whether the mesh comes with it; else it is the caller's own."""
     @_builtins.property
     def registered_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was registered; not set for one that is built in."""
+        """When the caller registered it; not set for one that is built in alone. One that is built in and
+        registered has the marks of both.
+        """
 
     def __init__(
         self,

@@ -29,7 +29,7 @@ from visionmesh.common.v1 import geometry_pb2 as visionmesh_dot_common_dot_v1_do
 from visionmesh.common.v1 import image_pb2 as visionmesh_dot_common_dot_v1_dot_image__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)visionmesh/moderation/v1/moderation.proto\x12\x18visionmesh.moderation.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a#visionmesh/common/v1/geometry.proto\x1a visionmesh/common/v1/image.proto\"\xe9\x03\n\x07Verdict\x12\x34\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0e\x32\".visionmesh.moderation.v1.Decision\x12\x31\n\x07reasons\x18\x02 \x03(\x0b\x32 .visionmesh.moderation.v1.Reason\x12\x0f\n\x07missing\x18\x03 \x03(\t\x12\x0e\n\x06policy\x18\x04 \x01(\t\x12\x16\n\x0epolicy_version\x18\x05 \x01(\t\x12L\n\x0emodel_versions\x18\x06 \x03(\x0b\x32\x34.visionmesh.moderation.v1.Verdict.ModelVersionsEntry\x12H\n\x0cmodel_errors\x18\x07 \x03(\x0b\x32\x32.visionmesh.moderation.v1.Verdict.ModelErrorsEntry\x12\x15\n\runknown_codes\x18\x08 \x03(\t\x12\x0f\n\x07release\x18\t \x01(\t\x1a\x34\n\x12ModelVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x46\n\x10ModelErrorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status:\x02\x38\x01\"\x93\x01\n\x06Reason\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x34\n\x08severity\x18\x02 \x01(\x0e\x32\".visionmesh.moderation.v1.Severity\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x34\n\x08\x65vidence\x18\x04 \x03(\x0b\x32\".visionmesh.moderation.v1.Evidence\"\xaa\x01\n\x08\x45vidence\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x12\n\x05score\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12&\n\x03\x62ox\x18\x04 \x01(\x0b\x32\x19.visionmesh.common.v1.Box\x12,\n\x07\x63orners\x18\x05 \x03(\x0b\x32\x1b.visionmesh.common.v1.Point\x12\x0c\n\x04text\x18\x06 \x01(\tB\x08\n\x06_score\"\xae\x01\n\x0fModerateRequest\x12;\n\x06images\x18\x01 \x03(\x0b\x32\x1e.visionmesh.common.v1.ImageRefB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x01\x12\x33\n\x06policy\x18\x02 \x01(\tB#\xbaH r\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\xd8\x01\x01\x12)\n\x07release\x18\x03 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^[0-9a-f]{16}$\xd8\x01\x01\"Q\n\x10ModerateResponse\x12=\n\x08outcomes\x18\x01 \x03(\x0b\x32+.visionmesh.moderation.v1.ModerationOutcome\"\xbe\x01\n\x11ModerationOutcome\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x34\n\x07verdict\x18\x02 \x01(\x0b\x32!.visionmesh.moderation.v1.VerdictH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\x33\n\nimage_size\x18\x04 \x01(\x0b\x32\x1f.visionmesh.common.v1.ImageSizeB\t\n\x07outcome\"\xee\x01\n\x0f\x45valuateRequest\x12\x30\n\x07\x64igests\x18\x01 \x03(\tB\x1f\xbaH\x1c\x92\x01\x19\x08\x01\x10\x80\x01\"\x12r\x10\x32\x0e^[0-9a-f]{64}$\x12\x33\n\x06policy\x18\x02 \x01(\tB#\xbaH r\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\xd8\x01\x01\x12)\n\x07release\x18\x03 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^[0-9a-f]{16}$\xd8\x01\x01\x12\x19\n\x07without\x18\x04 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x10\x10\x12.\n\x07replays\x18\x05 \x03(\tB\x1d\xbaH\x1a\x92\x01\x17\x10\x80\x01\"\x12r\x10\x32\x0e^[0-9a-f]{24}$\"Q\n\x10\x45valuateResponse\x12=\n\x08outcomes\x18\x01 \x03(\x0b\x32+.visionmesh.moderation.v1.ModerationOutcome\"[\n\x06Policy\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\r\n\x05\x63odes\x18\x04 \x03(\t\x12\x0e\n\x06models\x18\x05 \x03(\t\"\x15\n\x13ListPoliciesRequest\"J\n\x14ListPoliciesResponse\x12\x32\n\x08policies\x18\x01 \x03(\x0b\x32 .visionmesh.moderation.v1.Policy\"\x9f\x01\n\nAuditEntry\x12\n\n\x02id\x18\x01 \x01(\t\x12/\n\x0brecorded_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x32\n\x07verdict\x18\x04 \x01(\x0b\x32!.visionmesh.moderation.v1.Verdict\x12\x10\n\x08trace_id\x18\x05 \x01(\t\"\x80\x01\n\x17ListAuditEntriesRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12(\n\x06\x64igest\x18\x03 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^[0-9a-f]{64}$\xd8\x01\x01\"j\n\x18ListAuditEntriesResponse\x12\x35\n\x07\x65ntries\x18\x01 \x03(\x0b\x32$.visionmesh.moderation.v1.AuditEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*m\n\x08\x44\x65\x63ision\x12\x18\n\x14\x44\x45\x43ISION_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x45\x43ISION_APPROVED\x10\x01\x12\x15\n\x11\x44\x45\x43ISION_REJECTED\x10\x02\x12\x19\n\x15\x44\x45\x43ISION_UNDETERMINED\x10\x03*u\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x10\n\x0cSEVERITY_LOW\x10\x01\x12\x13\n\x0fSEVERITY_MEDIUM\x10\x02\x12\x11\n\rSEVERITY_HIGH\x10\x03\x12\x15\n\x11SEVERITY_CRITICAL\x10\x04\x32\xc3\x03\n\x11ModerationService\x12\x61\n\x08Moderate\x12).visionmesh.moderation.v1.ModerateRequest\x1a*.visionmesh.moderation.v1.ModerateResponse\x12\x61\n\x08\x45valuate\x12).visionmesh.moderation.v1.EvaluateRequest\x1a*.visionmesh.moderation.v1.EvaluateResponse\x12m\n\x0cListPolicies\x12-.visionmesh.moderation.v1.ListPoliciesRequest\x1a..visionmesh.moderation.v1.ListPoliciesResponse\x12y\n\x10ListAuditEntries\x12\x31.visionmesh.moderation.v1.ListAuditEntriesRequest\x1a\x32.visionmesh.moderation.v1.ListAuditEntriesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)visionmesh/moderation/v1/moderation.proto\x12\x18visionmesh.moderation.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a#visionmesh/common/v1/geometry.proto\x1a visionmesh/common/v1/image.proto\"\xe9\x03\n\x07Verdict\x12\x34\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0e\x32\".visionmesh.moderation.v1.Decision\x12\x31\n\x07reasons\x18\x02 \x03(\x0b\x32 .visionmesh.moderation.v1.Reason\x12\x0f\n\x07missing\x18\x03 \x03(\t\x12\x0e\n\x06policy\x18\x04 \x01(\t\x12\x16\n\x0epolicy_version\x18\x05 \x01(\t\x12L\n\x0emodel_versions\x18\x06 \x03(\x0b\x32\x34.visionmesh.moderation.v1.Verdict.ModelVersionsEntry\x12H\n\x0cmodel_errors\x18\x07 \x03(\x0b\x32\x32.visionmesh.moderation.v1.Verdict.ModelErrorsEntry\x12\x15\n\runknown_codes\x18\x08 \x03(\t\x12\x0f\n\x07release\x18\t \x01(\t\x1a\x34\n\x12ModelVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x46\n\x10ModelErrorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status:\x02\x38\x01\"\x93\x01\n\x06Reason\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x34\n\x08severity\x18\x02 \x01(\x0e\x32\".visionmesh.moderation.v1.Severity\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x34\n\x08\x65vidence\x18\x04 \x03(\x0b\x32\".visionmesh.moderation.v1.Evidence\"\xaa\x01\n\x08\x45vidence\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x12\n\x05score\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12&\n\x03\x62ox\x18\x04 \x01(\x0b\x32\x19.visionmesh.common.v1.Box\x12,\n\x07\x63orners\x18\x05 \x03(\x0b\x32\x1b.visionmesh.common.v1.Point\x12\x0c\n\x04text\x18\x06 \x01(\tB\x08\n\x06_score\"\x9a\x01\n\x07\x43ontact\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\r\n\x05score\x18\x04 \x01(\x01\x12&\n\x03\x62ox\x18\x05 \x01(\x0b\x32\x19.visionmesh.common.v1.Box\x12,\n\x07\x63orners\x18\x06 \x03(\x0b\x32\x1b.visionmesh.common.v1.Point\"\x9d\x01\n\x07Mention\x12\r\n\x05label\x18\x01 \x01(\t\x12\x10\n\x08language\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\r\n\x05score\x18\x04 \x01(\x01\x12&\n\x03\x62ox\x18\x05 \x01(\x0b\x32\x19.visionmesh.common.v1.Box\x12,\n\x07\x63orners\x18\x06 \x03(\x0b\x32\x1b.visionmesh.common.v1.Point\"\xae\x01\n\x0fModerateRequest\x12;\n\x06images\x18\x01 \x03(\x0b\x32\x1e.visionmesh.common.v1.ImageRefB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x01\x12\x33\n\x06policy\x18\x02 \x01(\tB#\xbaH r\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\xd8\x01\x01\x12)\n\x07release\x18\x03 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^[0-9a-f]{16}$\xd8\x01\x01\"Q\n\x10ModerateResponse\x12=\n\x08outcomes\x18\x01 \x03(\x0b\x32+.visionmesh.moderation.v1.ModerationOutcome\"\xbe\x01\n\x11ModerationOutcome\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x34\n\x07verdict\x18\x02 \x01(\x0b\x32!.visionmesh.moderation.v1.VerdictH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\x33\n\nimage_size\x18\x04 \x01(\x0b\x32\x1f.visionmesh.common.v1.ImageSizeB\t\n\x07outcome\"\xee\x01\n\x0f\x45valuateRequest\x12\x30\n\x07\x64igests\x18\x01 \x03(\tB\x1f\xbaH\x1c\x92\x01\x19\x08\x01\x10\x80\x01\"\x12r\x10\x32\x0e^[0-9a-f]{64}$\x12\x33\n\x06policy\x18\x02 \x01(\tB#\xbaH r\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\xd8\x01\x01\x12)\n\x07release\x18\x03 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^[0-9a-f]{16}$\xd8\x01\x01\x12\x19\n\x07without\x18\x04 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x10\x10\x12.\n\x07replays\x18\x05 \x03(\tB\x1d\xbaH\x1a\x92\x01\x17\x10\x80\x01\"\x12r\x10\x32\x0e^[0-9a-f]{24}$\"Q\n\x10\x45valuateResponse\x12=\n\x08outcomes\x18\x01 \x03(\x0b\x32+.visionmesh.moderation.v1.ModerationOutcome\"[\n\x06Policy\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\r\n\x05\x63odes\x18\x04 \x03(\t\x12\x0e\n\x06models\x18\x05 \x03(\t\"\x15\n\x13ListPoliciesRequest\"J\n\x14ListPoliciesResponse\x12\x32\n\x08policies\x18\x01 \x03(\x0b\x32 .visionmesh.moderation.v1.Policy\"\x9f\x01\n\nAuditEntry\x12\n\n\x02id\x18\x01 \x01(\t\x12/\n\x0brecorded_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x32\n\x07verdict\x18\x04 \x01(\x0b\x32!.visionmesh.moderation.v1.Verdict\x12\x10\n\x08trace_id\x18\x05 \x01(\t\"\x80\x01\n\x17ListAuditEntriesRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12(\n\x06\x64igest\x18\x03 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^[0-9a-f]{64}$\xd8\x01\x01\"j\n\x18ListAuditEntriesResponse\x12\x35\n\x07\x65ntries\x18\x01 \x03(\x0b\x32$.visionmesh.moderation.v1.AuditEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*m\n\x08\x44\x65\x63ision\x12\x18\n\x14\x44\x45\x43ISION_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x45\x43ISION_APPROVED\x10\x01\x12\x15\n\x11\x44\x45\x43ISION_REJECTED\x10\x02\x12\x19\n\x15\x44\x45\x43ISION_UNDETERMINED\x10\x03*u\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x10\n\x0cSEVERITY_LOW\x10\x01\x12\x13\n\x0fSEVERITY_MEDIUM\x10\x02\x12\x11\n\rSEVERITY_HIGH\x10\x03\x12\x15\n\x11SEVERITY_CRITICAL\x10\x04\x32\xc3\x03\n\x11ModerationService\x12\x61\n\x08Moderate\x12).visionmesh.moderation.v1.ModerateRequest\x1a*.visionmesh.moderation.v1.ModerateResponse\x12\x61\n\x08\x45valuate\x12).visionmesh.moderation.v1.EvaluateRequest\x1a*.visionmesh.moderation.v1.EvaluateResponse\x12m\n\x0cListPolicies\x12-.visionmesh.moderation.v1.ListPoliciesRequest\x1a..visionmesh.moderation.v1.ListPoliciesResponse\x12y\n\x10ListAuditEntries\x12\x31.visionmesh.moderation.v1.ListAuditEntriesRequest\x1a\x32.visionmesh.moderation.v1.ListAuditEntriesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -62,10 +62,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTAUDITENTRIESREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\001'
   _globals['_LISTAUDITENTRIESREQUEST'].fields_by_name['digest']._loaded_options = None
   _globals['_LISTAUDITENTRIESREQUEST'].fields_by_name['digest']._serialized_options = b'\272H\025r\0202\016^[0-9a-f]{64}$\330\001\001'
-  _globals['_DECISION']._serialized_start=2414
-  _globals['_DECISION']._serialized_end=2523
-  _globals['_SEVERITY']._serialized_start=2525
-  _globals['_SEVERITY']._serialized_end=2642
+  _globals['_DECISION']._serialized_start=2731
+  _globals['_DECISION']._serialized_end=2840
+  _globals['_SEVERITY']._serialized_start=2842
+  _globals['_SEVERITY']._serialized_end=2959
   _globals['_VERDICT']._serialized_start=230
   _globals['_VERDICT']._serialized_end=719
   _globals['_VERDICT_MODELVERSIONSENTRY']._serialized_start=595
@@ -76,28 +76,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REASON']._serialized_end=869
   _globals['_EVIDENCE']._serialized_start=872
   _globals['_EVIDENCE']._serialized_end=1042
-  _globals['_MODERATEREQUEST']._serialized_start=1045
-  _globals['_MODERATEREQUEST']._serialized_end=1219
-  _globals['_MODERATERESPONSE']._serialized_start=1221
-  _globals['_MODERATERESPONSE']._serialized_end=1302
-  _globals['_MODERATIONOUTCOME']._serialized_start=1305
-  _globals['_MODERATIONOUTCOME']._serialized_end=1495
-  _globals['_EVALUATEREQUEST']._serialized_start=1498
-  _globals['_EVALUATEREQUEST']._serialized_end=1736
-  _globals['_EVALUATERESPONSE']._serialized_start=1738
-  _globals['_EVALUATERESPONSE']._serialized_end=1819
-  _globals['_POLICY']._serialized_start=1821
-  _globals['_POLICY']._serialized_end=1912
-  _globals['_LISTPOLICIESREQUEST']._serialized_start=1914
-  _globals['_LISTPOLICIESREQUEST']._serialized_end=1935
-  _globals['_LISTPOLICIESRESPONSE']._serialized_start=1937
-  _globals['_LISTPOLICIESRESPONSE']._serialized_end=2011
-  _globals['_AUDITENTRY']._serialized_start=2014
-  _globals['_AUDITENTRY']._serialized_end=2173
-  _globals['_LISTAUDITENTRIESREQUEST']._serialized_start=2176
-  _globals['_LISTAUDITENTRIESREQUEST']._serialized_end=2304
-  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_start=2306
-  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_end=2412
-  _globals['_MODERATIONSERVICE']._serialized_start=2645
-  _globals['_MODERATIONSERVICE']._serialized_end=3096
+  _globals['_CONTACT']._serialized_start=1045
+  _globals['_CONTACT']._serialized_end=1199
+  _globals['_MENTION']._serialized_start=1202
+  _globals['_MENTION']._serialized_end=1359
+  _globals['_MODERATEREQUEST']._serialized_start=1362
+  _globals['_MODERATEREQUEST']._serialized_end=1536
+  _globals['_MODERATERESPONSE']._serialized_start=1538
+  _globals['_MODERATERESPONSE']._serialized_end=1619
+  _globals['_MODERATIONOUTCOME']._serialized_start=1622
+  _globals['_MODERATIONOUTCOME']._serialized_end=1812
+  _globals['_EVALUATEREQUEST']._serialized_start=1815
+  _globals['_EVALUATEREQUEST']._serialized_end=2053
+  _globals['_EVALUATERESPONSE']._serialized_start=2055
+  _globals['_EVALUATERESPONSE']._serialized_end=2136
+  _globals['_POLICY']._serialized_start=2138
+  _globals['_POLICY']._serialized_end=2229
+  _globals['_LISTPOLICIESREQUEST']._serialized_start=2231
+  _globals['_LISTPOLICIESREQUEST']._serialized_end=2252
+  _globals['_LISTPOLICIESRESPONSE']._serialized_start=2254
+  _globals['_LISTPOLICIESRESPONSE']._serialized_end=2328
+  _globals['_AUDITENTRY']._serialized_start=2331
+  _globals['_AUDITENTRY']._serialized_end=2490
+  _globals['_LISTAUDITENTRIESREQUEST']._serialized_start=2493
+  _globals['_LISTAUDITENTRIESREQUEST']._serialized_end=2621
+  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_start=2623
+  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_end=2729
+  _globals['_MODERATIONSERVICE']._serialized_start=2962
+  _globals['_MODERATIONSERVICE']._serialized_end=3413
 # @@protoc_insertion_point(module_scope)

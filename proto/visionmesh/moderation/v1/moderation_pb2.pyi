@@ -225,7 +225,7 @@ class Evidence(_message.Message):
     """What it is: an object's kind, a brand, or the sort of text, as in `email`."""
     score: _builtins.float
     text: _builtins.str
-    """The line of text that it was seen in."""
+    """The line of text that it was seen in. Not in the audit log, which keeps no text out of images."""
     @_builtins.property
     def box(self) -> _geometry_pb2.Box:
         """Where it is, when it has a place in the image: the smallest upright rectangle around it."""
@@ -253,6 +253,93 @@ class Evidence(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__score) -> _WhichOneofReturnType__score | None: ...
 
 Global___Evidence: _TypeAlias = Evidence  # noqa: Y015
+
+@_typing.final
+class Contact(_message.Message):
+    """A contact detail in the text that an image shows: what policies read as `contacts.KIND`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LABEL_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    BOX_FIELD_NUMBER: _builtins.int
+    CORNERS_FIELD_NUMBER: _builtins.int
+    label: _builtins.str
+    """Its kind: `phone`, `email`, `link` or `messenger`."""
+    value: _builtins.str
+    """It, written plainly: a number as E.164 has it, an address or a name in small letters."""
+    text: _builtins.str
+    """The line that it was seen in, as it was read; two when it goes on in the next one."""
+    score: _builtins.float
+    """How sure the model is of the line; of the less sure one of two."""
+    @_builtins.property
+    def box(self) -> _geometry_pb2.Box:
+        """The smallest upright rectangle around the lines."""
+
+    @_builtins.property
+    def corners(self) -> _containers.RepeatedCompositeFieldContainer[_geometry_pb2.Point]:
+        """The corners of the line; empty when there are two."""
+
+    def __init__(
+        self,
+        *,
+        label: _builtins.str = ...,
+        value: _builtins.str = ...,
+        text: _builtins.str = ...,
+        score: _builtins.float = ...,
+        box: _geometry_pb2.Box | None = ...,
+        corners: _abc.Iterable[_geometry_pb2.Point] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "corners", b"corners", "label", b"label", "score", b"score", "text", b"text", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Contact: _TypeAlias = Contact  # noqa: Y015
+
+@_typing.final
+class Mention(_message.Message):
+    """A word of a policy's list in the text that an image shows: what policies read as `words.LIST`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LABEL_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    BOX_FIELD_NUMBER: _builtins.int
+    CORNERS_FIELD_NUMBER: _builtins.int
+    label: _builtins.str
+    """The word as the list has it."""
+    language: _builtins.str
+    """The language that the list has it for."""
+    text: _builtins.str
+    """The line that it was seen in, as it was read, its score and its place."""
+    score: _builtins.float
+    @_builtins.property
+    def box(self) -> _geometry_pb2.Box: ...
+    @_builtins.property
+    def corners(self) -> _containers.RepeatedCompositeFieldContainer[_geometry_pb2.Point]: ...
+    def __init__(
+        self,
+        *,
+        label: _builtins.str = ...,
+        language: _builtins.str = ...,
+        text: _builtins.str = ...,
+        score: _builtins.float = ...,
+        box: _geometry_pb2.Box | None = ...,
+        corners: _abc.Iterable[_geometry_pb2.Point] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "corners", b"corners", "label", b"label", "language", b"language", "score", b"score", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Mention: _TypeAlias = Mention  # noqa: Y015
 
 @_typing.final
 class ModerateRequest(_message.Message):

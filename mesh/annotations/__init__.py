@@ -1,0 +1,1 @@
+"""What the mesh saw, drawn onto copies of the images: `visionmesh moderate --annotate`."""

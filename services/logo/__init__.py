@@ -1,0 +1,1 @@
+"""The logo service: which brands' logos an image shows, and where."""

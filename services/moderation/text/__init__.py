@@ -1,0 +1,1 @@
+"""What can be found in the text that an image shows. Pure: strings in, findings out."""

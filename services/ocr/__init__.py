@@ -1,0 +1,1 @@
+"""Reads the text that an image shows, line by line."""
