@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def generated(scratch: Path) -> dict[Path, str]:
     """What each generated file must hold, by its path relative to the repository."""
-    return {**_stubs(scratch), **_envoy()}
+    return {**_stubs(scratch), **_envoy(), **_graph()}
 
 
 def _stubs(scratch: Path) -> dict[Path, str]:
@@ -35,6 +35,17 @@ def _envoy() -> dict[Path, str]:
     from mesh.proxy import rendered
 
     return {Path("envoy/rendered/local.yaml"): rendered()}
+
+
+def _graph() -> dict[Path, str]:
+    from federation.subgraphs.schemas import SUBGRAPHS, sdl
+    from federation.supergraph import compose
+
+    try:
+        files = compose.generated({name: sdl(name) for name in SUBGRAPHS})
+    except compose.CompositionError as error:
+        raise SystemExit(f"generate: the subgraphs do not compose: {error}") from error
+    return {Path("federation/supergraph") / name: text for name, text in files.items()}
 
 
 def main(arguments: list[str]) -> int:

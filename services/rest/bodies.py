@@ -59,6 +59,16 @@ class BodyReader:
             yield Body(data, share)
 
     @asynccontextmanager
+    async def read(self, request: web.Request, limit: int) -> AsyncIterator[bytes]:
+        """The whole body of a request, at most `limit` bytes, held until the block ends.
+
+        Raises ImageTooLarge, InvalidArgument, Overloaded, and HttpError for one that does not
+        arrive.
+        """
+        with self._budget.share() as share:
+            yield await self._read(request, limit, share)
+
+    @asynccontextmanager
     async def json(self, request: web.Request) -> AsyncIterator[Body]:
         """The body of a request that is JSON, as it came, held until the block ends.
 

@@ -34,12 +34,15 @@ LOGO = "1090109010901090" + "6a116a116a116a11"
 class FakeNsfw(nsfw_pb2_grpc.NsfwServiceServicer):
     """Gives every image the score in `scores`, 0 when it is not there, and remembers its calls.
 
+    Answers as `version`, about the digests in `versions` as another one.
+
     `error` is raised for the whole call, `errors` are the outcomes of single digests, and while
     `hanging` is set a call does not end before its caller gives up.
     """
 
     def __init__(self) -> None:
         self.version = "0123456789abcdef"
+        self.versions: dict[str, str] = {}
         self.scores: dict[str, float] = {}
         self.errors: dict[str, Exception] = {}
         self.error: Exception | None = None
@@ -70,7 +73,8 @@ class FakeNsfw(nsfw_pb2_grpc.NsfwServiceServicer):
         )
 
     def _outcome(self, digest: str) -> nsfw_pb2.ClassifyOutcome:
-        outcome = nsfw_pb2.ClassifyOutcome(digest=digest, model_version=self.version)
+        version = self.versions.get(digest, self.version)
+        outcome = nsfw_pb2.ClassifyOutcome(digest=digest, model_version=version)
         if error := self.errors.get(digest):
             outcome.error.CopyFrom(status.to_status(error))
             return outcome

@@ -1,0 +1,1 @@
+"""One module a subgraph, and the app that serves them."""

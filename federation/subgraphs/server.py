@@ -1,0 +1,97 @@
+"""An HTTP server for subgraphs, as a process and tests run it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import structlog
+from aiohttp import web
+from aiohttp.log import access_logger
+
+from federation.subgraphs.app import create_app
+from federation.subgraphs.schemas import SUBGRAPHS
+from federation.subgraphs.settings import SubgraphSettings
+from services.client.mesh import MeshClient
+from services.errors import InvalidArgument
+from services.media.objects import Objects
+
+GRACE_S: Final = 10.0
+"""How long requests in flight may go on after the server was asked to stop."""
+
+KEEPALIVE_S: Final = 90.0
+"""How long an idle connection stays open: longer than the gateway keeps its own end of it."""
+
+COLLECTIONS: Final = (2000, 20, 50)
+"""When the collector looks: executing a query makes thousands of objects that live for a moment."""
+
+_log = structlog.get_logger()
+
+
+def chosen(names: str) -> tuple[str, ...]:
+    """The subgraphs of a list with commas, all when it is empty. Raises InvalidArgument."""
+    if not names:
+        return tuple(SUBGRAPHS)
+    wanted = tuple(dict.fromkeys(name.strip() for name in names.split(",")))
+    if unknown := [name for name in wanted if name not in SUBGRAPHS]:
+        known = ", ".join(SUBGRAPHS)
+        raise InvalidArgument(
+            f"subgraphs: there is no {unknown[0]!r}; there are: {known}",
+            field="subgraphs",
+            limit=known,
+        )
+    return wanted
+
+
+@asynccontextmanager
+async def subgraph_server(
+    settings: SubgraphSettings, mesh: MeshClient, objects: Objects, names: Sequence[str]
+) -> AsyncIterator[int]:
+    """Serve subgraphs and yield the port; on leaving, drain for up to `GRACE_S` seconds.
+
+    Port 0 takes any free one. Raises OSError when the port is taken.
+    """
+    runner = web.AppRunner(
+        create_app(settings, mesh, objects, names),
+        # The gateway hanging up ends the work on its request.
+        handler_cancellation=True,
+        access_log=access_logger if settings.access_log else None,
+        keepalive_timeout=KEEPALIVE_S,
+        shutdown_timeout=GRACE_S,
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, settings.host, settings.port)
+        await site.start()
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()
+
+
+async def serve(settings: SubgraphSettings) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what is in flight.
+
+    Raises OSError when the port is taken, VisionmeshError when the object store cannot be opened or
+    a subgraph is not known.
+    """
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stopped.set)
+    names = chosen(settings.subgraphs)
+    objects = Objects.open(settings.object_store)
+    async with (
+        MeshClient(settings.mesh_address, token=settings.token) as mesh,
+        subgraph_server(settings, mesh, objects, names) as port,
+    ):
+        # What is there now stays: the collector need not look at it again with every request.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*COLLECTIONS)
+        _log.info("serving", address=f"{settings.host}:{port}", subgraphs=names)
+        await stopped.wait()
+        _log.info("draining")

@@ -1,0 +1,1 @@
+"""The supergraph: how it is composed of subgraphs, and what may not change in it."""
