@@ -54,16 +54,7 @@ class Process:
         return edge_port + self.offset + replica
 
 
-PROCESSES: Final[tuple[Process, ...]] = (
-    Process(
-        "images",
-        10,
-        grpc_service="visionmesh.images.v1.ImageService",
-        # An upload and a deletion of one image keep out of each other's way within one process.
-        max_replicas=1,
-        # The second deletion of an image finds none, and would say so to who deleted it.
-        once=("DeleteImage",),
-    ),
+MODELS: Final[tuple[Process, ...]] = (
     Process("nsfw", 20, grpc_service="visionmesh.nsfw.v1.NsfwService", model="nsfw"),
     Process(
         "detection",
@@ -81,16 +72,29 @@ PROCESSES: Final[tuple[Process, ...]] = (
         # A second attempt would find the brand there, or gone, and say so to who did it.
         once=("RegisterBrand", "DeleteBrand"),
     ),
+)
+"""The processes that serve a model, in the order in which answers list them."""
+
+_MODEL_NAMES: Final = tuple(process.name for process in MODELS)
+
+PROCESSES: Final[tuple[Process, ...]] = (
+    Process(
+        "images",
+        10,
+        grpc_service="visionmesh.images.v1.ImageService",
+        # An upload and a deletion of one image keep out of each other's way within one process.
+        max_replicas=1,
+        # The second deletion of an image finds none, and would say so to who deleted it.
+        once=("DeleteImage",),
+    ),
+    *MODELS,
     Process(
         "moderation",
         60,
         grpc_service="visionmesh.moderation.v1.ModerationService",
-        calls=("nsfw", "detection", "ocr", "logo"),
+        calls=_MODEL_NAMES,
     ),
-    Process("rest", 70, calls=("images", "nsfw", "detection", "ocr", "logo", "moderation")),
+    Process("rest", 70, calls=("images", *_MODEL_NAMES, "moderation")),
 )
 
 BY_NAME: Final[dict[str, Process]] = {process.name: process for process in PROCESSES}
-
-MODELS: Final[tuple[Process, ...]] = tuple(p for p in PROCESSES if p.model)
-"""The processes that serve a model, in the order in which answers list them."""

@@ -11,6 +11,7 @@ from services import catalog
 from services.moderation.models import MODELS
 from services.rest import document
 from services.rest.model_views import MAX_DETECTIONS, MIN_LINE_SCORE, MIN_SCORE, MODEL_VIEWS
+from tests.contract.services import SERVICES
 from tests.support.mesh import FakeNsfw, adding, mesh_of
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +60,21 @@ async def test_is_described_through_the_client(process: catalog.Process):
     """The client asks every model what it is."""
     async with mesh_of(adding(FakeNsfw())) as mesh:
         assert (await mesh.get_model(process.model or "")).name == process.model
+
+
+@every_model
+def test_is_held_to_the_contract(process: catalog.Process):
+    """The suite for all model services runs over every model."""
+    assert process in {service.process for service in SERVICES}
+
+
+@every_model
+def test_is_in_the_documents(process: catalog.Process):
+    """Who reads about paths and about policies finds every model."""
+    assert f"`GET /v1/images/{{id}}/{process.model}?" in (ROOT / "docs/rest.md").read_text("utf-8")
+    assert f"| {process.model} | `{process.model}` |" in (ROOT / "docs/policies.md").read_text(
+        "utf-8"
+    )
 
 
 def test_document_has_the_defaults_of_the_code():
