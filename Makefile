@@ -37,6 +37,7 @@ lint: setup
 	ruff check .
 	ruff format --check .
 	mypy
+	tsc -p federation/gateway
 	buf lint
 	tests/breaking.sh
 	python -m mesh.generate --check

@@ -38,6 +38,8 @@ def _envoy() -> dict[Path, str]:
 
 
 def _graph() -> dict[Path, str]:
+    from federation.documents import manifest
+    from federation.gateway.contract import contract
     from federation.subgraphs.schemas import SUBGRAPHS, sdl
     from federation.supergraph import compose
 
@@ -45,7 +47,15 @@ def _graph() -> dict[Path, str]:
         files = compose.generated({name: sdl(name) for name in SUBGRAPHS})
     except compose.CompositionError as error:
         raise SystemExit(f"generate: the subgraphs do not compose: {error}") from error
-    return {Path("federation/supergraph") / name: text for name, text in files.items()}
+    try:
+        known = manifest.manifest(manifest.documents(), files["api.graphql"])
+    except manifest.InvalidDocument as error:
+        raise SystemExit(f"generate: a persisted document is wrong: {error}") from error
+    return {
+        **{Path("federation/supergraph") / name: text for name, text in files.items()},
+        Path("federation/documents/manifest.json"): known,
+        Path("federation/gateway/contract.json"): contract(),
+    }
 
 
 def main(arguments: list[str]) -> int:

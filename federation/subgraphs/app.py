@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -33,6 +33,9 @@ RELEASE_HEADER: Final = "x-visionmesh-release"
 
 TIMEOUT_HEADER: Final = "x-request-timeout-ms"
 
+IMAGES: Final = "images"
+"""The subgraph that knows whose images are."""
+
 FORM: Final = "multipart/form-data"
 
 _log = structlog.get_logger()
@@ -59,6 +62,19 @@ class Subgraph:
 
     async def post(self, request: web.Request) -> web.Response:
         """POST /{subgraph}"""
+        return await self._guarded(request, self._answer)
+
+    async def standing(self, request: web.Request) -> web.Response:
+        """POST /{subgraph}/standing, for the gateway's entity tags: no model is asked.
+
+        Takes `{"ids": […]}`. An answer with a release says that the caller has all of these images,
+        and that an answer about them would be that release's.
+        """
+        return await self._guarded(request, self._standing)
+
+    async def _guarded(
+        self, request: web.Request, answer: Callable[[web.Request], Awaitable[web.Response]]
+    ) -> web.Response:
         tracing.adopt(request.headers.get(tracing.HEADER))
         try:
             tenancy.act_for("")
@@ -66,12 +82,21 @@ class Subgraph:
             self._trust.adopt(headers.get(tenancy.TOKEN_HEADER), headers.get(tenancy.TENANT_HEADER))
             tenancy.tenant()
             with deadline.limit(_timeout_s(request)):
-                return await self._answer(request)
+                return await answer(request)
         except VisionmeshError as error:
             return _response({"errors": [told.refused(error)]}, HTTPStatus.BAD_REQUEST)
         except HttpError as error:
             refusal = InvalidArgument(error.detail, field=error.field, limit=error.limit)
             return _response({"errors": [told.refused(refusal)]}, error.status)
+
+    async def _standing(self, request: web.Request) -> web.Response:
+        async with self._bodies.read(request, requests.MAX_JSON_BYTES) as body:
+            ids = requests.ids_from_json(body)
+        name = request.headers.get(RELEASE_HEADER)
+        release = await (self._releases.find(name) if name else self._releases.current())
+        tenant = tenancy.tenant()
+        await asyncio.gather(*(self._images.get(tenant, image_id) for image_id in ids))
+        return _response({}, release=release.name)
 
     async def _answer(self, request: web.Request) -> web.Response:
         name = request.headers.get(RELEASE_HEADER)
@@ -105,6 +130,8 @@ def create_app(
     for name in names:
         subgraph = Subgraph(SUBGRAPHS[name](), mesh, images, releases, bodies, trust)
         app.router.add_post(f"/{name}", subgraph.post)
+        if name == IMAGES:
+            app.router.add_post(f"/{name}/standing", subgraph.standing)
 
     async def healthz(_request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})

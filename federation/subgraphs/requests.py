@@ -17,6 +17,7 @@ from multipart import (
     parse_options_header,
 )
 
+from federation.subgraphs.ids import MAX_ENTITIES, check_count, image_id
 from services.errors import InvalidArgument
 
 MAX_JSON_BYTES: Final = 2_000_000
@@ -42,6 +43,16 @@ class GraphQLRequest:
 def from_json(body: bytes) -> GraphQLRequest:
     """The request of a JSON body. Raises InvalidArgument."""
     return _request(_json(body, "body"))
+
+
+def ids_from_json(body: bytes) -> list[str]:
+    """The image ids of `{"ids": […]}`, each once. Raises InvalidArgument."""
+    content = _json(body, "body")
+    ids = content.get("ids") if isinstance(content, dict) else None
+    if not isinstance(ids, list):
+        raise InvalidArgument("ids is a list", field="ids")
+    check_count(ids, "ids", MAX_ENTITIES)
+    return list(dict.fromkeys(image_id(str(each)) for each in ids))
 
 
 def from_form(content_type: str, body: bytes) -> GraphQLRequest:

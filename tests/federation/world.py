@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -35,6 +36,25 @@ from tests.support.photos import jpeg
 from visionmesh.detection.v1 import detection_pb2
 from visionmesh.images.v1.images_pb2_grpc import add_ImageServiceServicer_to_server
 from visionmesh.moderation.v1 import moderation_pb2, moderation_pb2_grpc
+from visionmesh.nsfw.v1 import nsfw_pb2
+
+
+class HeldNsfw(FakeNsfw):
+    """Answers at once, or when it is `released`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = asyncio.Event()
+        self.released = asyncio.Event()
+        self.released.set()
+
+    async def Classify(
+        self, request: nsfw_pb2.ClassifyRequest, context: Any
+    ) -> nsfw_pb2.ClassifyResponse:
+        response = await super().Classify(request, context)
+        self.asked.set()
+        await self.released.wait()
+        return response
 
 
 class CountingDetection(FakeDetection):
@@ -119,7 +139,7 @@ class World:
     port: int
     http: aiohttp.ClientSession
     store: ImageStore
-    nsfw: FakeNsfw
+    nsfw: HeldNsfw
     detection: CountingDetection
     ocr: FakeOcr
     logo: FakeLogo
@@ -165,7 +185,7 @@ async def world(folder: Path, *, token: str = "") -> AsyncIterator[World]:
     """All subgraphs over fakes, and a real object store in a folder."""
     objects = Objects.open(folder)
     store = ImageStore(objects)
-    nsfw, detection, ocr, logo = FakeNsfw(), CountingDetection(), FakeOcr(), FakeLogo()
+    nsfw, detection, ocr, logo = HeldNsfw(), CountingDetection(), FakeOcr(), FakeLogo()
     moderation = FakeModeration()
 
     def others(server: grpc.aio.Server) -> None:

@@ -1,0 +1,288 @@
+// POST and GET /graphql: from an HTTP request to an answer that says who may keep it.
+import type { IncomingMessage } from "node:http";
+
+import type { GraphQLError } from "graphql";
+
+import type { Bodies } from "./bodies.ts";
+import { Call } from "./call.ts";
+import contract from "./contract.json" with { type: "json" };
+import { type Documents, hashOf } from "./documents.ts";
+import { Refusal, Refusals, masked, told } from "./errors.ts";
+import { Flights } from "./flights.ts";
+import { MAX_FORM_BYTES, fromForm } from "./forms.ts";
+import { FORGET, KEEP, PINNED, canonical, etagOf, isNamed } from "./freshness.ts";
+import type { Log } from "./log.ts";
+import type { Checked, Operations } from "./operations.ts";
+import {
+  type Asked,
+  FORM_TYPE,
+  JSON_TYPE,
+  MAX_JSON_BYTES,
+  type Target,
+  checkOrigin,
+  fromJson,
+  fromUrl,
+  pinnedUrl,
+  releaseOf,
+  targetOf,
+} from "./requests.ts";
+import type { Router } from "./router.ts";
+import { RELEASE_HEADER, type Subgraphs, TIMEOUT_HEADER } from "./subgraphs.ts";
+import type { SupergraphFile } from "./supergraph.ts";
+import { TENANT_HEADER, TOKEN_HEADER, tenantOf } from "./tenancy.ts";
+import { type Trace, traceOf } from "./tracing.ts";
+
+const RESPONSE_TYPE = "application/graphql-response+json";
+
+export interface Answer {
+  status: number;
+  headers: Record<string, string>;
+  body: string;
+}
+
+/** What an execution came to. */
+interface Outcome {
+  body: string;
+  /** The one release that made it; empty when there is none, or an error. */
+  release: string;
+}
+
+/** For whom a request is, and until when. */
+interface Caller {
+  tenant: string;
+  trace: Trace;
+  deadline: number;
+  signal: AbortSignal;
+}
+
+export interface EndpointParts {
+  router: Router;
+  supergraph: SupergraphFile;
+  subgraphs: Subgraphs;
+  documents: Documents;
+  operations: Operations;
+  bodies: Bodies;
+  token: string;
+  onlyKnown: boolean;
+  log: Log;
+}
+
+export class Endpoint {
+  readonly #parts: EndpointParts;
+  readonly #flights = new Flights<Outcome>();
+
+  constructor(parts: EndpointParts) {
+    this.#parts = parts;
+  }
+
+  /** Never throws; `signal` is aborted when the client has left. */
+  async answer(request: IncomingMessage, signal: AbortSignal): Promise<Answer> {
+    const { headers } = request;
+    const trace = traceOf(text(headers["traceparent"]));
+    try {
+      const shown = [text(headers[TOKEN_HEADER]), text(headers[TENANT_HEADER])] as const;
+      const tenant = tenantOf(this.#parts.token, ...shown);
+      const deadline = performance.now() + timeoutMs(text(headers[TIMEOUT_HEADER]));
+      const caller = { tenant, trace, deadline, signal };
+      const target = targetOf(request.url ?? "");
+      const [mediaType = ""] = (headers["content-type"] ?? "").split(";", 1);
+      const kind = mediaType.trim().toLowerCase();
+      checkOrigin(request.method ?? "", kind, headers);
+      if (request.method === "GET" || request.method === "HEAD") {
+        return await this.#get(fromUrl(target), target, request, caller);
+      }
+      return await this.#post(target, kind, request, caller);
+    } catch (error) {
+      if (signal.aborted) return json(499, "", { "cache-control": FORGET }); // nobody reads it
+      return this.#refused(error, trace);
+    }
+  }
+
+  async #get(
+    asked: Asked,
+    target: Target,
+    request: IncomingMessage,
+    caller: Caller,
+  ): Promise<Answer> {
+    const operation = await this.#checked(asked);
+    if (!operation.isQuery) {
+      throw new Refusal("BAD_REQUEST", "a mutation is sent with POST", { status: 405 });
+    }
+    const pinned = target.release;
+    const inHeader = releaseOf(text(request.headers[RELEASE_HEADER]));
+    // The URL must say whose answer it is before anybody may keep it under that URL.
+    const isLasting = operation.isLasting && (!inHeader || inHeader === pinned);
+    const release = pinned || inHeader;
+    const ifNoneMatch = text(request.headers["if-none-match"]) ?? "";
+    if (isLasting && ifNoneMatch) {
+      const now = await this.#standing(operation, release, caller);
+      const kept = now && this.#kept(operation, target, now);
+      if (kept && isNamed(ifNoneMatch, kept.etag)) return notModified(kept);
+    }
+    const outcome = await this.#shared(operation, release, caller);
+    if (!isLasting || !outcome.release || (pinned && outcome.release !== pinned)) {
+      return json(200, outcome.body, { "cache-control": FORGET });
+    }
+    const kept = this.#kept(operation, target, outcome.release);
+    return isNamed(ifNoneMatch, kept.etag) ? notModified(kept) : json(200, outcome.body, kept);
+  }
+
+  async #post(
+    target: Target,
+    mediaType: string,
+    request: IncomingMessage,
+    caller: Caller,
+  ): Promise<Answer> {
+    if (request.method !== "POST") {
+      throw new Refusal("BAD_REQUEST", "the methods are GET, HEAD and POST", { status: 405 });
+    }
+    const strange = [...target.raw.keys()].find((name) => name !== "release");
+    if (strange) {
+      throw new Refusal("BAD_REQUEST", `with POST, ${strange} is in the body`, { field: strange });
+    }
+    if (mediaType !== JSON_TYPE && mediaType !== FORM_TYPE) {
+      const message = `the body is ${JSON_TYPE} or ${FORM_TYPE}`;
+      throw new Refusal("BAD_REQUEST", message, { status: 415, field: "content-type" });
+    }
+    const release = target.release || releaseOf(text(request.headers[RELEASE_HEADER]));
+    const isForm = mediaType === FORM_TYPE;
+    const limit = isForm ? MAX_FORM_BYTES : MAX_JSON_BYTES;
+    const outcome = await this.#parts.bodies.read(request, limit, async (body) => {
+      const contentType = request.headers["content-type"] ?? "";
+      const asked = isForm ? await fromForm(contentType, body) : fromJson(body);
+      const operation = await this.#checked(asked);
+      if (operation.isQuery && !isForm) return this.#shared(operation, release, caller);
+      return this.#execute(operation, release, caller, caller.signal);
+    });
+    const accepted = request.headers.accept ?? "";
+    const isNew = accepted.includes(RESPONSE_TYPE) && !accepted.includes(JSON_TYPE);
+    return json(200, outcome.body, { "cache-control": FORGET }, isNew ? RESPONSE_TYPE : JSON_TYPE);
+  }
+
+  /** The operation that is asked for. Throws Refusal, Refusals. */
+  async #checked(asked: Asked): Promise<Checked> {
+    const { documents, operations, router } = this.#parts;
+    const schema = await router.schema();
+    const source = this.#text(asked);
+    const checked = operations.check(schema, source, asked.operationName, asked.variables);
+    if (asked.hash && asked.text) documents.register(asked.hash, source);
+    return checked;
+  }
+
+  #text({ text, hash }: Asked): string {
+    const { documents, onlyKnown } = this.#parts;
+    const actual = text === undefined ? (hash ?? "") : hashOf(text);
+    if (hash && hash !== actual) {
+      const message = "the document's id is not the SHA-256 of its text";
+      throw new Refusal("BAD_REQUEST", message, { field: "documentId" });
+    }
+    if (onlyKnown && !documents.isKnown(actual)) {
+      const message = "only known documents run here";
+      throw new Refusal("QUERY_NOT_IN_SAFELIST", message, { status: 403 });
+    }
+    const found = text ?? documents.find(actual);
+    if (found !== undefined) return found;
+    // Apollo's protocol: in these words, and with 200, clients send the text once more.
+    throw new Refusal("PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound", { status: 200 });
+  }
+
+  /** The release that would answer now, when the caller has all images; else nothing. */
+  async #standing(
+    operation: Checked,
+    release: string,
+    caller: Caller,
+  ): Promise<string | undefined> {
+    const { subgraphs, token, log } = this.#parts;
+    const call = new Call({ ...caller, token, release });
+    const ids = JSON.stringify({ ids: operation.ids });
+    try {
+      const answer = await subgraphs.post("/images/standing", ids, call, call.remainingMs());
+      return answer.status === 200 ? answer.release : undefined;
+    } catch (error) {
+      caller.signal.throwIfAborted();
+      log.warning("standing not known", { reason: String(error) });
+      return undefined; // the execution will say what is wrong
+    }
+  }
+
+  #shared(operation: Checked, release: string, caller: Caller): Promise<Outcome> {
+    const { hash, name, variables } = operation;
+    const key = [caller.tenant, release, hash, name, canonical(variables)].join("\0");
+    return this.#flights.join(key, caller.deadline, caller.signal, (signal) =>
+      this.#execute(operation, release, caller, signal),
+    );
+  }
+
+  async #execute(
+    operation: Checked,
+    release: string,
+    caller: Caller,
+    signal: AbortSignal,
+  ): Promise<Outcome> {
+    const { router, token } = this.#parts;
+    const call = new Call({ ...caller, signal, token, release });
+    const { data, errors } = await router.execute(operation, call);
+    if (!errors?.length) return { body: JSON.stringify({ data }), release: call.madeBy() };
+    const { traceId } = caller.trace;
+    const note = (error: GraphQLError) => this.#unexpected(error, traceId);
+    const shown = errors.map((error) => masked(error, traceId, note));
+    return { body: JSON.stringify({ data: data ?? null, errors: shown }), release: "" };
+  }
+
+  #kept(operation: Checked, target: Target, release: string): { etag: string } & Answer["headers"] {
+    const { hash, name = "", variables } = operation;
+    const version = this.#parts.supergraph.version;
+    return {
+      "cache-control": target.release ? PINNED : KEEP,
+      etag: etagOf(version, release, hash, name, canonical(variables)),
+      "content-location": pinnedUrl(target, release),
+    };
+  }
+
+  #refused(error: unknown, { traceId }: Trace): Answer {
+    let all: readonly Refusal[] = [new Refusal("INTERNAL", "internal error", { status: 500 })];
+    if (error instanceof Refusal) all = [error];
+    else if (error instanceof Refusals) all = error.all;
+    else this.#unexpected(error, traceId);
+    const status = all[0]?.status ?? 500;
+    const errors = all.map((refusal) => told(refusal, traceId));
+    return json(status, JSON.stringify({ errors }), {
+      "cache-control": FORGET,
+      ...(status === 405 && { allow: "GET, HEAD, POST" }),
+      ...(status === 503 && { "retry-after": "1" }),
+    });
+  }
+
+  #unexpected(error: unknown, traceId: string): void {
+    const cause = (error as GraphQLError | undefined)?.originalError ?? error;
+    const reason = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
+    this.#parts.log.error("unexpected error", { reason, traceId });
+  }
+}
+
+function json(
+  status: number,
+  body: string,
+  headers: Record<string, string>,
+  type = JSON_TYPE,
+): Answer {
+  return { status, body, headers: { "content-type": `${type}; charset=utf-8`, ...headers } };
+}
+
+function notModified(headers: Record<string, string>): Answer {
+  return { status: 304, headers, body: "" };
+}
+
+/** Milliseconds that a request may take. Throws Refusal. */
+function timeoutMs(asked: string | undefined): number {
+  const most = contract.defaultTimeoutMs;
+  if (asked === undefined) return most;
+  const milliseconds = /^\d{1,9}$/.test(asked) ? Number(asked) : 0;
+  if (milliseconds > 0 && milliseconds <= most) return milliseconds;
+  const message = `${TIMEOUT_HEADER} is a whole number of milliseconds from 1 to ${most}`;
+  throw new Refusal("INVALID_ARGUMENT", message, { field: TIMEOUT_HEADER, limit: `${most} ms` });
+}
+
+function text(header: string | string[] | undefined): string | undefined {
+  return Array.isArray(header) ? header.join(",") : header;
+}

@@ -1,0 +1,131 @@
+// How a subgraph is asked: in time, not when it does not answer anyway, and so that its failure is
+// the failure of its own fields.
+import type { Transport } from "@graphql-mesh/transport-common";
+import type { ExecutionRequest, ExecutionResult } from "@graphql-tools/utils";
+import { GraphQLError } from "graphql";
+
+import { Breaker } from "./breaker.ts";
+import type { Call } from "./call.ts";
+import type { Log } from "./log.ts";
+import { type Sent, asksForEntities, nothing, sentOf } from "./sent.ts";
+import { SubgraphLate, SubgraphLost, type Subgraphs } from "./subgraphs.ts";
+import { bodyOf } from "./uploads.ts";
+
+// A call that was given less says little about the subgraph when it is late (a guess).
+const PATIENCE_MS = 5_000;
+
+interface SubgraphResult {
+  data?: Record<string, unknown> | null;
+  errors?: readonly { message?: unknown; path?: unknown; extensions?: unknown }[];
+}
+
+type Variables = Readonly<Record<string, unknown>>;
+
+/** Asks subgraphs for the router. */
+export class Executions {
+  readonly #subgraphs: Subgraphs;
+  readonly #timeoutsMs: ReadonlyMap<string, number>;
+  readonly #log: Log;
+  readonly #breakers = new Map<string, Breaker>();
+
+  constructor(subgraphs: Subgraphs, timeoutsMs: ReadonlyMap<string, number>, log: Log) {
+    this.#subgraphs = subgraphs;
+    this.#timeoutsMs = timeoutsMs;
+    this.#log = log;
+  }
+
+  /** As the router takes it; where a subgraph is, is ours to know and not the supergraph's. */
+  transport(): Transport {
+    return {
+      getSubgraphExecutor:
+        ({ subgraphName }) =>
+        (request: ExecutionRequest) =>
+          this.execute(
+            subgraphName,
+            request,
+            (request.context as { work: { call: Call } }).work.call,
+          ),
+    } as Transport;
+  }
+
+  /** Never throws for what a subgraph does or does not do. */
+  async execute(
+    subgraph: string,
+    request: ExecutionRequest,
+    call: Call,
+  ): Promise<ExecutionResult> {
+    const name = subgraph.toLowerCase();
+    const sent = sentOf(request.document);
+    const variables = (request.variables ?? {}) as Variables;
+    const breaker = this.#breaker(name);
+    const timeoutMs = Math.min(this.#timeoutMs(name), call.remainingMs());
+    if (timeoutMs < 1) return late(sent, variables);
+    if (!breaker.admit()) return lost(name, sent, variables);
+    try {
+      const body = bodyOf(sent.text, variables);
+      const answer = await this.#subgraphs.post(`/${name}`, body, call, timeoutMs);
+      const result = resultOf(answer.content);
+      if (!result || answer.status >= 500) throw new SubgraphLost(`status ${answer.status}`);
+      breaker.succeeded();
+      call.answered(answer.release);
+      return located(result, sent, variables);
+    } catch (error) {
+      call.answered(undefined);
+      if (error instanceof SubgraphLate) {
+        if (timeoutMs >= PATIENCE_MS) breaker.failed();
+        else breaker.abandoned();
+        return late(sent, variables);
+      }
+      if (!(error instanceof SubgraphLost)) {
+        breaker.abandoned();
+        throw error;
+      }
+      breaker.failed();
+      const reason = String(error.cause ?? error.message);
+      this.#log.warning("subgraph lost", { subgraph: name, reason, traceId: call.trace.traceId });
+      return lost(name, sent, variables);
+    }
+  }
+
+  #timeoutMs(name: string): number {
+    return this.#timeoutsMs.get(name) ?? this.#timeoutsMs.get("*") ?? Infinity;
+  }
+
+  #breaker(name: string): Breaker {
+    let breaker = this.#breakers.get(name);
+    if (!breaker) this.#breakers.set(name, (breaker = new Breaker()));
+    return breaker;
+  }
+}
+
+function late(sent: Sent, variables: Variables): ExecutionResult {
+  return nothing(sent, variables, "no answer within the deadline", { code: "DEADLINE_EXCEEDED" });
+}
+
+function lost(name: string, sent: Sent, variables: Variables): ExecutionResult {
+  const code = asksForEntities(sent) ? "MODEL_UNAVAILABLE" : "UNAVAILABLE";
+  return nothing(sent, variables, `${name} does not answer`, { code });
+}
+
+/** The content of an answer when it is one of GraphQL. */
+function resultOf(content: unknown): SubgraphResult | null {
+  if (!content || typeof content !== "object") return null;
+  const { data, errors } = content as SubgraphResult;
+  const isResult = (data && typeof data === "object") || (Array.isArray(errors) && errors.length);
+  return isResult ? content : null;
+}
+
+/** A subgraph's result with errors as the router relocates them. */
+function located(result: SubgraphResult, sent: Sent, variables: Variables): ExecutionResult {
+  const errors = (result.errors ?? []).map(
+    ({ message, path, extensions }) =>
+      new GraphQLError(String(message), {
+        path: Array.isArray(path) ? path : null,
+        extensions: extensions && typeof extensions === "object" ? { ...extensions } : {},
+      }),
+  );
+  const [first] = errors;
+  if (result.data || !first) return { data: result.data, ...(errors.length && { errors }) };
+  // Nothing at all: the request was refused, or even the list of entities is null.
+  return nothing(sent, variables, first.message, first.extensions);
+}

@@ -1,0 +1,64 @@
+// Identical requests that come while the first of them is executed share its result.
+
+interface Flight<T> {
+  result: Promise<T>;
+  deadline: number;
+  waiting: number;
+  abort: AbortController;
+}
+
+// How much earlier a flight may end than who joins it would have to wait (a guess): its subgraphs
+// were told its deadline, so whoever has longer starts one of their own.
+const SLACK_MS = 1_000;
+
+export class Flights<T> {
+  readonly #flights = new Map<string, Flight<T>>();
+
+  /**
+   * The result of the flight that is under way, or of one that `start` begins. A flight belongs to
+   * nobody: it is aborted when the last who waits has left. Rejects with the signal's reason.
+   */
+  async join(
+    key: string,
+    deadline: number,
+    signal: AbortSignal,
+    start: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    signal.throwIfAborted();
+    let flight = this.#flights.get(key);
+    if (!flight || flight.deadline + SLACK_MS < deadline) flight = this.#begin(key, deadline, start);
+    flight.waiting += 1;
+    try {
+      return await orAborted(flight.result, signal);
+    } finally {
+      flight.waiting -= 1;
+      if (flight.waiting === 0) {
+        this.#end(key, flight);
+        flight.abort.abort();
+      }
+    }
+  }
+
+  #begin(key: string, deadline: number, start: (signal: AbortSignal) => Promise<T>): Flight<T> {
+    const abort = new AbortController();
+    const flight = { result: start(abort.signal), deadline, waiting: 0, abort };
+    this.#flights.set(key, flight);
+    const end = () => this.#end(key, flight);
+    flight.result.then(end, end);
+    return flight;
+  }
+
+  #end(key: string, flight: Flight<T>): void {
+    if (this.#flights.get(key) === flight) this.#flights.delete(key);
+  }
+}
+
+/** A promise's result, unless the signal is first. */
+function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const leave = () => reject(signal.reason as Error);
+    signal.addEventListener("abort", leave, { once: true });
+    const stay = () => signal.removeEventListener("abort", leave);
+    promise.then(resolve, reject).finally(stay);
+  });
+}

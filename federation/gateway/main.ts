@@ -1,0 +1,61 @@
+// The gateway's process: `node federation/gateway/main.ts`.
+import { Bodies } from "./bodies.ts";
+import { Documents, readManifest } from "./documents.ts";
+import { Endpoint } from "./endpoint.ts";
+import { Executions } from "./execution.ts";
+import { graphiqlPage } from "./graphiql.ts";
+import { createLog } from "./log.ts";
+import { Operations } from "./operations.ts";
+import { Router } from "./router.ts";
+import { GatewayServer } from "./server.ts";
+import { type Settings, settingsOf } from "./settings.ts";
+import { Subgraphs } from "./subgraphs.ts";
+import { SupergraphFile } from "./supergraph.ts";
+
+const UPLOAD_BUDGET_BYTES = 256_000_000; // bodies in memory at once (a guess)
+const GRACE_MS = 10_000;
+
+async function main(settings: Settings): Promise<void> {
+  const { token, onlyKnown, production } = settings;
+  const log = createLog(settings.logLevel, settings.logJson);
+  const supergraph = new SupergraphFile(settings.supergraph, log);
+  await supergraph.read();
+  const known = readManifest(settings.documents);
+  const subgraphs = new Subgraphs(settings.subgraphs);
+  const executions = new Executions(subgraphs, settings.timeoutsMs, log);
+  const router = new Router(supergraph, executions, settings.pollMs);
+  await router.schema();
+  const endpoint = new Endpoint({
+    router,
+    supergraph,
+    subgraphs,
+    documents: new Documents(known),
+    operations: new Operations(production),
+    bodies: new Bodies(UPLOAD_BUDGET_BYTES),
+    token,
+    onlyKnown,
+    log,
+  });
+  const page = production || onlyKnown ? undefined : graphiqlPage(known.values());
+  const server = new GatewayServer(endpoint, () => subgraphs.ready(), page);
+  const port = await server.listen(settings.port, settings.host);
+  log.info("serving", { address: `${settings.host}:${port}` });
+  await new Promise<void>((resolve) => {
+    process.once("SIGTERM", resolve);
+    process.once("SIGINT", resolve);
+  });
+  log.info("draining");
+  await server.close(GRACE_MS);
+  await router.close();
+  await subgraphs.close();
+}
+
+try {
+  await main(settingsOf(process.env));
+  process.exit(0);
+} catch (error) {
+  // What is wrong outside of the program, a person can put right: no stack.
+  const reason = error instanceof Error ? error.message : String(error);
+  process.stderr.write(`gateway: ${reason.split("\n").join(" ")}\n`);
+  process.exit(1);
+}

@@ -1,0 +1,187 @@
+// Documents on their way to be executed: parsed and validated once, measured for each request.
+import {
+  type DocumentNode,
+  type FragmentDefinitionNode,
+  GraphQLError,
+  type GraphQLSchema,
+  Kind,
+  NoSchemaIntrospectionCustomRule,
+  type OperationDefinitionNode,
+  type SelectionSetNode,
+  getVariableValues,
+  parse,
+  specifiedRules,
+  validate,
+  visit,
+} from "graphql";
+
+import { hashOf } from "./documents.ts";
+import { Refusal, Refusals } from "./errors.ts";
+import { LIMITS, type Size, check, exceeded, measure } from "./measure.ts";
+import type { Operation } from "./router.ts";
+
+const MAX_PREPARED = 1_000; // documents; a team's own come to some dozens (a guess)
+const MAX_ERRORS = 20; // that one answer names
+
+const KEPT_ROOTS: ReadonlySet<string> = new Set(["image", "images", "__typename"]);
+// When the caller stored an image first: it follows from neither its digest nor a release.
+const TIMELY_FIELDS: ReadonlySet<string> = new Set(["createdAt"]);
+
+type Variables = Readonly<Record<string, unknown>>;
+
+interface Prepared {
+  schema: GraphQLSchema;
+  hash: string;
+  document: DocumentNode;
+  operations: readonly OperationDefinitionNode[];
+  fragments: ReadonlyMap<string, FragmentDefinitionNode>;
+  hasTimely: boolean;
+}
+
+/** One operation that may be executed. */
+export interface Checked extends Operation {
+  hash: string;
+  isQuery: boolean;
+  ids: readonly string[];
+  /** Whether its answer follows from images, arguments and release alone. */
+  isLasting: boolean;
+}
+
+export class Operations {
+  readonly #production: boolean;
+  readonly #prepared = new Map<string, Prepared>(); // the one that was used last is last
+
+  /** In production nobody is told what the schema has besides what they ask for. */
+  constructor(production: boolean) {
+    this.#production = production;
+  }
+
+  /** Throws Refusal, Refusals. */
+  check(
+    schema: GraphQLSchema,
+    text: string,
+    name: string | undefined,
+    variables: Variables,
+  ): Checked {
+    const prepared = this.#prepare(schema, text);
+    const operation = chosen(prepared, name);
+    const coerced = getVariableValues(schema, operation.variableDefinitions ?? [], variables, {
+      maxErrors: MAX_ERRORS,
+    });
+    if (coerced.errors) throw this.#refused("BAD_USER_INPUT", coerced.errors);
+    const size = measured(schema, operation, prepared, coerced.coerced);
+    check(size);
+    return {
+      text,
+      document: prepared.document,
+      name,
+      variables,
+      hash: prepared.hash,
+      isQuery: operation.operation === "query",
+      ids: size.ids,
+      isLasting: !prepared.hasTimely && isKept(operation, prepared.fragments),
+    };
+  }
+
+  #prepare(schema: GraphQLSchema, text: string): Prepared {
+    let prepared = this.#prepared.get(text);
+    if (prepared?.schema !== schema) prepared = this.#fresh(schema, text);
+    this.#prepared.delete(text);
+    this.#prepared.set(text, prepared);
+    const [oldest] = this.#prepared.keys();
+    if (this.#prepared.size > MAX_PREPARED && oldest !== undefined) this.#prepared.delete(oldest);
+    return prepared;
+  }
+
+  #fresh(schema: GraphQLSchema, text: string): Prepared {
+    const document = this.#parse(text);
+    const rules = this.#production
+      ? [...specifiedRules, NoSchemaIntrospectionCustomRule]
+      : specifiedRules;
+    const errors = validate(schema, document, rules, { maxErrors: MAX_ERRORS });
+    if (errors.length) throw this.#refused("GRAPHQL_VALIDATION_FAILED", errors);
+    const operations: OperationDefinitionNode[] = [];
+    const fragments = new Map<string, FragmentDefinitionNode>();
+    for (const one of document.definitions) {
+      if (one.kind === Kind.OPERATION_DEFINITION) operations.push(one);
+      if (one.kind === Kind.FRAGMENT_DEFINITION) fragments.set(one.name.value, one);
+    }
+    const hasTimely = names(document, TIMELY_FIELDS);
+    return { schema, hash: hashOf(text), document, operations, fragments, hasTimely };
+  }
+
+  #parse(text: string): DocumentNode {
+    try {
+      return parse(text, { maxTokens: LIMITS.tokens });
+    } catch (error) {
+      if (!(error instanceof GraphQLError)) throw error;
+      if (error.message.includes(`more that ${LIMITS.tokens} tokens`)) {
+        throw exceeded("tokens", `tokens: at most ${LIMITS.tokens}`, LIMITS.tokens);
+      }
+      throw this.#refused("GRAPHQL_PARSE_FAILED", [error]);
+    }
+  }
+
+  #refused(code: Refusal["code"], errors: readonly GraphQLError[]): Refusals {
+    return new Refusals(
+      errors.map(({ message, locations }) => {
+        const told = this.#production ? message.replace(/ Did you mean .*\?$/s, "") : message;
+        return new Refusal(code, told, { locations });
+      }),
+    );
+  }
+}
+
+function measured(
+  schema: GraphQLSchema,
+  operation: OperationDefinitionNode,
+  prepared: Prepared,
+  variables: Variables,
+): Size {
+  try {
+    return measure(schema, operation, prepared.fragments, variables);
+  } catch (error) {
+    // A variable that may be left out where an argument needs a value.
+    if (!(error instanceof GraphQLError)) throw error;
+    throw new Refusal("BAD_USER_INPUT", error.message, { locations: error.locations });
+  }
+}
+
+function chosen(prepared: Prepared, name: string | undefined): OperationDefinitionNode {
+  const found = name
+    ? prepared.operations.find((operation) => operation.name?.value === name)
+    : prepared.operations.length === 1 && prepared.operations[0];
+  if (!found) {
+    const message = name
+      ? "operationName: the document has no operation of this name"
+      : "operationName: the document has several operations, or none";
+    throw new Refusal("BAD_REQUEST", message, { field: "operationName" });
+  }
+  if (found.operation === "subscription") {
+    throw new Refusal("GRAPHQL_VALIDATION_FAILED", "there are no subscriptions");
+  }
+  return found;
+}
+
+function isKept(
+  operation: OperationDefinitionNode,
+  fragments: ReadonlyMap<string, FragmentDefinitionNode>,
+): boolean {
+  const kept = (set: SelectionSetNode): boolean =>
+    set.selections.every((one) => {
+      if (one.kind === Kind.FIELD) return KEPT_ROOTS.has(one.name.value);
+      const inner = one.kind === Kind.INLINE_FRAGMENT ? one : fragments.get(one.name.value);
+      return inner !== undefined && kept(inner.selectionSet);
+    });
+  return operation.operation === "query" && kept(operation.selectionSet);
+}
+
+function names(document: DocumentNode, fields: ReadonlySet<string>): boolean {
+  let found = false;
+  visit(document, {
+    Field(node) {
+      found ||= fields.has(node.name.value);
+    },
+  });
+  return found;
+}

@@ -1,0 +1,88 @@
+// Settings of the gateway's process, read from `VISIONMESH_*` variables as every process does.
+import { isIP } from "node:net";
+import path from "node:path";
+
+export interface Settings {
+  host: string;
+  port: number;
+  /** What Envoy shows when it names a tenant; empty means everybody is `local`. */
+  token: string;
+  /** Where the subgraphs are served, the same ones at each place. */
+  subgraphs: readonly string[];
+  supergraph: string;
+  documents: string;
+  /** No introspection, no suggestions in messages, no GraphiQL. */
+  production: boolean;
+  /** Only documents of the manifest run. */
+  onlyKnown: boolean;
+  /** How often the supergraph's file is looked at. */
+  pollMs: number;
+  /** How long one call of a subgraph may take, `*` for those without an entry. */
+  timeoutsMs: ReadonlyMap<string, number>;
+  logLevel: string;
+  logJson: boolean;
+}
+
+export class InvalidSettings extends Error {}
+
+const FEDERATION = path.dirname(import.meta.dirname);
+
+// Half of the longest deadline: one that hangs leaves time to say so (a guess).
+const DEFAULT_TIMEOUT_MS = 30_000;
+
+/** Throws InvalidSettings. */
+export function settingsOf(env: NodeJS.ProcessEnv): Settings {
+  const text = (name: string, fallback = "") => env[`VISIONMESH_${name}`] || fallback;
+  const settings = {
+    host: text("HOST", "127.0.0.1"),
+    port: whole("PORT", text("PORT", "0")),
+    token: text("TOKEN"),
+    subgraphs: text("SUBGRAPHS_URLS", "http://127.0.0.1:8160").split(",").map(url),
+    supergraph: text("SUPERGRAPH", path.join(FEDERATION, "supergraph", "supergraph.graphql")),
+    documents: text("DOCUMENTS", path.join(FEDERATION, "documents", "manifest.json")),
+    production: flag("GRAPHQL_PRODUCTION", text("GRAPHQL_PRODUCTION")),
+    onlyKnown: flag("GRAPHQL_ONLY_KNOWN", text("GRAPHQL_ONLY_KNOWN")),
+    pollMs: whole("SUPERGRAPH_POLL_MS", text("SUPERGRAPH_POLL_MS", "2000")),
+    timeoutsMs: timeouts(text("SUBGRAPH_TIMEOUTS_MS")),
+    logLevel: text("LOG_LEVEL", "info"),
+    logJson: flag("LOG_JSON", text("LOG_JSON")),
+  };
+  if (!settings.token && !isLoopback(settings.host)) {
+    throw new InvalidSettings(
+      `token: is needed to listen at '${settings.host}': without one only at 127.0.0.1`,
+    );
+  }
+  return settings;
+}
+
+function whole(name: string, value: string): number {
+  if (/^\d{1,9}$/.test(value)) return Number(value);
+  throw new InvalidSettings(`${name.toLowerCase()}: '${value}' is no whole number`);
+}
+
+function flag(name: string, value: string): boolean {
+  if (["", "0", "false", "no"].includes(value.toLowerCase())) return false;
+  if (["1", "true", "yes"].includes(value.toLowerCase())) return true;
+  throw new InvalidSettings(`${name.toLowerCase()}: '${value}' is neither true nor false`);
+}
+
+function url(value: string): string {
+  const parsed = URL.parse(value.trim());
+  if (parsed && ["http:", "https:"].includes(parsed.protocol)) return parsed.origin;
+  throw new InvalidSettings(`subgraphs_urls: '${value}' is no URL`);
+}
+
+/** `*=30000,ocr=45000` */
+function timeouts(value: string): ReadonlyMap<string, number> {
+  const entries = value ? value.split(",").map((entry) => entry.split("=", 2)) : [];
+  return new Map([
+    ["*", DEFAULT_TIMEOUT_MS],
+    ...entries.map(
+      ([name = "", ms = ""]) => [name.trim(), whole("SUBGRAPH_TIMEOUTS_MS", ms)] as const,
+    ),
+  ]);
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
+}

@@ -1,0 +1,140 @@
+// HTTP to the subgraphs, over connections that stay open.
+//
+// An undici Pool rather than the router's own transport, which costs a `fetch` a call: headers, the
+// deadline and the trace are put on by hand here.
+import { type FormData, Pool } from "undici";
+
+import type { Call } from "./call.ts";
+import { TENANT_HEADER, TOKEN_HEADER } from "./tenancy.ts";
+
+export const RELEASE_HEADER = "x-visionmesh-release";
+export const TIMEOUT_HEADER = "x-request-timeout-ms";
+
+const CONNECT_TIMEOUT_MS = 500; // as Envoy's own
+const IDLE_MS = 60_000; // less than subgraphs keep their end open: federation/subgraphs/server.py
+const CONNECTIONS = 128; // to one place; a request more waits (a guess)
+const DOWN_MS = 1_000; // how long a place that refused a connection is left out (a guess)
+
+/** No subgraph could be reached, or what answered was no answer. */
+export class SubgraphLost extends Error {}
+
+/** There was no answer in time. */
+export class SubgraphLate extends Error {}
+
+export interface SubgraphAnswer {
+  status: number;
+  release: string | undefined;
+  content: unknown;
+}
+
+interface Place {
+  pool: Pool;
+  downUntil: number;
+}
+
+export class Subgraphs {
+  readonly #places: readonly Place[];
+  #next = 0;
+
+  /** `addresses` are base URLs of processes that all serve the same subgraphs. */
+  constructor(addresses: readonly string[]) {
+    this.#places = addresses.map((address) => ({
+      pool: new Pool(address, {
+        connections: CONNECTIONS,
+        connectTimeout: CONNECT_TIMEOUT_MS,
+        keepAliveTimeout: IDLE_MS,
+        keepAliveMaxTimeout: IDLE_MS,
+        // The signal ends what takes too long.
+        headersTimeout: 0,
+        bodyTimeout: 0,
+      }),
+      downUntil: 0,
+    }));
+  }
+
+  /**
+   * POST to a path, within `timeoutMs`. A place that cannot be connected to has seen nothing, so the
+   * next one is asked; nothing else is sent twice. Throws SubgraphLost, SubgraphLate, and the
+   * call's own reason when nobody waits for it any more.
+   */
+  async post(
+    path: string,
+    body: string | FormData,
+    call: Call,
+    timeoutMs: number,
+  ): Promise<SubgraphAnswer> {
+    const timer = AbortSignal.timeout(Math.max(1, Math.ceil(timeoutMs)));
+    const signal = AbortSignal.any([timer, call.signal]);
+    const headers = headersOf(body, call, timeoutMs);
+    for (const place of this.#order()) {
+      try {
+        const answer = await place.pool.request({ method: "POST", path, headers, body, signal });
+        const release = answer.headers[RELEASE_HEADER];
+        return {
+          status: answer.statusCode,
+          release: typeof release === "string" ? release : undefined,
+          content: JSON.parse(await answer.body.text()),
+        };
+      } catch (error) {
+        call.signal.throwIfAborted();
+        if (timer.aborted) throw new SubgraphLate(path, { cause: error });
+        if (!neverConnected(error)) throw new SubgraphLost(path, { cause: error });
+        place.downUntil = performance.now() + DOWN_MS;
+      }
+    }
+    throw new SubgraphLost(path);
+  }
+
+  /** Whether some place says that its subgraphs can work. */
+  async ready(): Promise<boolean> {
+    const asked = this.#places.map(async ({ pool }) => {
+      const signal = AbortSignal.timeout(1_000);
+      const answer = await pool.request({ method: "GET", path: "/readyz", signal });
+      await answer.body.dump();
+      if (answer.statusCode !== 200) throw new SubgraphLost("/readyz");
+    });
+    return Promise.any(asked).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#places.map(({ pool }) => pool.destroy()));
+  }
+
+  /** In turns; places that are down last. */
+  #order(): readonly Place[] {
+    if (this.#places.length === 1) return this.#places;
+    const start = this.#next++ % this.#places.length;
+    const turned = [...this.#places.slice(start), ...this.#places.slice(0, start)];
+    const now = performance.now();
+    const isUp = ({ downUntil }: Place) => downUntil <= now;
+    return [...turned.filter(isUp), ...turned.filter((place) => !isUp(place))];
+  }
+}
+
+/** What each hop keeps for itself, so that who was asked answers before who asks gives up. */
+function reserveMs(timeoutMs: number): number {
+  return Math.min(100, timeoutMs / 10);
+}
+
+function headersOf(
+  body: string | FormData,
+  call: Call,
+  timeoutMs: number,
+): Record<string, string> {
+  return {
+    ...(typeof body === "string" && { "content-type": "application/json" }),
+    traceparent: call.trace.traceparent,
+    [TENANT_HEADER]: call.tenant,
+    [TIMEOUT_HEADER]: String(Math.max(1, Math.floor(timeoutMs - reserveMs(timeoutMs)))),
+    ...(call.token && { [TOKEN_HEADER]: call.token }),
+    ...(call.release && { [RELEASE_HEADER]: call.release }),
+  };
+}
+
+function neverConnected(error: unknown): boolean {
+  const code = (error as { code?: unknown } | undefined)?.code;
+  return code === "ECONNREFUSED" || code === "UND_ERR_CONNECT_TIMEOUT";
+}
