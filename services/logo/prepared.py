@@ -112,11 +112,11 @@ def keep(built: Gallery, target: Path) -> None:
 
 def load(file: Path) -> Gallery:
     """A gallery that was prepared. Raises ModelFileError when it is missing or damaged."""
-    if reason := problem(file):
+    kept, reason = _read(file)
+    if reason:
         raise ModelFileError(f"{file} {reason}; `visionmesh models fetch` makes it")
-    data = file.read_bytes()
     try:
-        with np.load(io.BytesIO(memoryview(data)[len(MAGIC) + 32 :])) as arrays:
+        with np.load(io.BytesIO(kept)) as arrays:
             index = faiss.deserialize_index(arrays["index"])
             return Gallery(
                 [str(brand) for brand in arrays["brands"]],
@@ -133,16 +133,19 @@ def load(file: Path) -> Gallery:
 
 def problem(file: Path) -> str:
     """What is wrong with a prepared gallery, after its name; empty when nothing is."""
+    return _read(file)[1]
+
+
+def _read(file: Path) -> tuple[memoryview, str]:
+    """The arrays as they were kept, and what is wrong with the file."""
     try:
-        data = file.read_bytes()
+        data = memoryview(file.read_bytes())
     except FileNotFoundError:
-        return "is missing"
+        return memoryview(b""), "is missing"
     except OSError as error:
-        return f"cannot be read: {error.strerror}"
+        return memoryview(b""), f"cannot be read: {error.strerror}"
     head = len(MAGIC) + 32
-    if (
-        data[: len(MAGIC)] != MAGIC
-        or hashlib.sha256(memoryview(data)[head:]).digest() != data[len(MAGIC) : head]
-    ):
-        return "is damaged"
-    return ""
+    arrays = data[head:]
+    if data[:head] != MAGIC + hashlib.sha256(arrays).digest():
+        return memoryview(b""), "is damaged"
+    return arrays, ""
