@@ -41,8 +41,8 @@ retention is told in days."""
 
 T = TypeVar("T")
 
-Rendition = bytes | Callable[[], bytes]
-"""A rendition, or what reads it and blocks."""
+Encoded = bytes | Callable[[], bytes]
+"""An encoded image, or what reads it and blocks."""
 
 
 _log = structlog.get_logger()
@@ -122,6 +122,15 @@ class ImageStore:
         """The bytes that were stored. Raises ImageNotFound when it has been deleted since."""
         return await self._blob(record.digest, "original")
 
+    async def original_for_thread(self, record: ImageRecord) -> Encoded:
+        """The original, or where it is a file what reads it in the thread that decodes it.
+
+        That raises what `original` does.
+        """
+        if read := self._objects.reader(_blob_path(record.digest, "original")):
+            return partial(_found, read, record.digest)
+        return await self.original(record)
+
     async def rendition(self, record: ImageRecord) -> bytes:
         """The upright JPEG that models look at. Raises ImageNotFound as `original` does.
 
@@ -138,7 +147,7 @@ class ImageStore:
             _, made = await self.render(await self.original(record))
         return made
 
-    async def rendition_for_thread(self, record: ImageRecord) -> Rendition:
+    async def rendition_for_thread(self, record: ImageRecord) -> Encoded:
         """The rendition, or where it is a file what reads it in the thread that decodes it.
 
         That raises what `rendition` does, and RenditionChanged when only `rendition` can tell.
@@ -307,11 +316,16 @@ def _blob_path(digest: str, name: str) -> str:
 
 
 def _whole(read: Callable[[], bytes | None], digest: str, size: int) -> bytes:
+    data = _found(read, digest)
+    if len(data) != size:
+        raise RenditionChanged
+    return data
+
+
+def _found(read: Callable[[], bytes | None], digest: str) -> bytes:
     data = read()
     if data is None:
         raise _not_found(digest)
-    if len(data) != size:
-        raise RenditionChanged
     return data
 
 

@@ -135,8 +135,9 @@ class OcrModel:
             return processing.detector_input(opened[0].views[0].pixels)
 
         # Where no decoder scales, a big picture takes a gigabyte for a moment.
-        pixels = picture.width * picture.height
-        big = pixels > BIG_PIXELS and not jpeg.matches(picture.data)
+        big = picture.width * picture.height > BIG_PIXELS
+        if big:
+            big = not await asyncio.to_thread(_is_jpeg, picture)
         async with self._big if big else contextlib.nullcontext():
             # Decoding travels to the engine's thread: one hop, and never more than it has workers.
             outputs = await self._detector.infer(prepare)
@@ -162,6 +163,10 @@ class OcrModel:
 
     def _boxes(self, probabilities: NDArray[np.float32], view: View) -> Quads:
         return view.in_original(boxes.find_boxes(probabilities, self._parameters))
+
+
+def _is_jpeg(picture: Picture) -> bool:
+    return jpeg.matches(picture.data)
 
 
 def _zeros(count: int, height: int, width: int) -> Tensors:

@@ -242,8 +242,8 @@ class DataPlane(Generic[R]):
         """Ask the model, for everybody who waits. Raises ImageNotFound when the image is gone."""
         with deadline.lifted():
             if self._model.reads == "original":
-                data = await self._images.original(record)
-                value = await self._predict(Picture(data, record.width, record.height))
+                source = await self._images.original_for_thread(record)
+                value = await self._predict(Picture(source, record.width, record.height))
             else:
                 value = await self._predict_rendition(record)
         await self._check_kept(record)

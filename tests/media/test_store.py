@@ -370,11 +370,24 @@ async def test_rendition_is_read_by_the_thread_that_decodes_it(tmp_path: Path):
             read()
 
 
+async def test_original_is_read_by_the_thread_that_decodes_it(tmp_path: Path):
+    """A model that reads originals has them as the others have renditions."""
+    store = ImageStore(Objects.open(tmp_path))
+    record, _ = await store.create("acme", photos.png(64, 48))
+    read = await store.original_for_thread(record)
+    assert callable(read)
+    assert read() == photos.png(64, 48)
+    await store.delete("acme", record.digest)
+    with pytest.raises(errors.ImageNotFound):
+        read()
+
+
 async def test_rendition_of_a_cloud_is_read_before(objects: SlowObjects):
     """What has to be awaited is there when a thread asks for it, and so is what is made anew."""
     store = ImageStore(Objects.open("memory:///"))
     record, _ = await store.create("acme", photos.png(64, 48))
     assert await store.rendition_for_thread(record) == await store.rendition(record)
+    assert await store.original_for_thread(record) == await store.original(record)
 
 
 async def test_still_there(store: ImageStore):
