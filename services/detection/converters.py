@@ -10,8 +10,7 @@ from services.detection.labels import LABELS
 from services.detection.types import DetectionResult, Options
 from services.errors import InvalidArgument
 from services.serving.dataplane import Outcome
-from services.serving.status import to_status
-from visionmesh.common.v1.image_pb2 import ImageSize
+from services.serving.responses import outcome_message
 from visionmesh.detection.v1 import detection_pb2
 
 _KNOWN = frozenset(LABELS)
@@ -35,8 +34,14 @@ def detect_response(
     options: Options = Options(),  # noqa: B008 -- frozen
 ) -> detection_pb2.DetectResponse:
     """One message an outcome, in the same order; of each result what `options` leave of it."""
+
+    def selected(encoded: bytes) -> detection_pb2.DetectionResult:
+        return select(detection_pb2.DetectionResult.FromString(encoded), options)
+
     return detection_pb2.DetectResponse(
-        outcomes=[_outcome(outcome, options) for outcome in outcomes]
+        outcomes=[
+            outcome_message(detection_pb2.DetectOutcome, outcome, selected) for outcome in outcomes
+        ]
     )
 
 
@@ -71,23 +76,10 @@ def check_result(encoded: bytes) -> None:
         before = found.score
 
 
-def _outcome(outcome: Outcome, options: Options) -> detection_pb2.DetectOutcome:
-    message = detection_pb2.DetectOutcome(
-        digest=outcome.digest, model_version=outcome.model_version
-    )
-    if outcome.width:
-        message.image_size.CopyFrom(ImageSize(width=outcome.width, height=outcome.height))
-    if outcome.encoded is not None:
-        message.result.CopyFrom(select(outcome.encoded, options))
-    else:
-        error = outcome.error or RuntimeError("an outcome with neither result nor error")
-        message.error.CopyFrom(to_status(error))
-    return message
-
-
-def select(encoded: bytes, options: Options) -> detection_pb2.DetectionResult:
-    """What `options` leave of a stored result."""
-    result = detection_pb2.DetectionResult.FromString(encoded)
+def select(
+    result: detection_pb2.DetectionResult, options: Options
+) -> detection_pb2.DetectionResult:
+    """What `options` leave of a result."""
     if options == Options():
         return result
     found = [

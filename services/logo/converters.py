@@ -11,8 +11,7 @@ from google.protobuf.message import DecodeError
 from services.errors import InvalidArgument
 from services.logo.types import Brand, LogoResult, Options
 from services.serving.dataplane import Outcome
-from services.serving.status import to_status
-from visionmesh.common.v1.image_pb2 import ImageSize
+from services.serving.responses import outcome_message
 from visionmesh.logo.v1 import logo_pb2
 
 _BRAND: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
@@ -35,7 +34,15 @@ def recognize_response(
     options: Options = Options(),  # noqa: B008 -- frozen
 ) -> logo_pb2.RecognizeResponse:
     """One message an outcome, in the same order; of each result what `options` leave of it."""
-    return logo_pb2.RecognizeResponse(outcomes=[_outcome(outcome, options) for outcome in outcomes])
+
+    def selected(encoded: bytes) -> logo_pb2.LogoResult:
+        return select(logo_pb2.LogoResult.FromString(encoded), options)
+
+    return logo_pb2.RecognizeResponse(
+        outcomes=[
+            outcome_message(logo_pb2.RecognizeOutcome, outcome, selected) for outcome in outcomes
+        ]
+    )
 
 
 def encode_result(result: LogoResult) -> bytes:
@@ -72,9 +79,8 @@ def check_result(encoded: bytes) -> None:
         before = logo.score
 
 
-def select(encoded: bytes, options: Options) -> logo_pb2.LogoResult:
-    """What `options` leave of a stored result."""
-    result = logo_pb2.LogoResult.FromString(encoded)
+def select(result: logo_pb2.LogoResult, options: Options) -> logo_pb2.LogoResult:
+    """What `options` leave of a result."""
     if options == Options():
         return result
     found = [
@@ -89,16 +95,4 @@ def brand_to_proto(brand: Brand) -> logo_pb2.Brand:
     message = logo_pb2.Brand(name=brand.name, built_in=brand.built_in)
     if brand.registered_at:
         message.registered_at.FromDatetime(brand.registered_at)
-    return message
-
-
-def _outcome(outcome: Outcome, options: Options) -> logo_pb2.RecognizeOutcome:
-    message = logo_pb2.RecognizeOutcome(digest=outcome.digest, model_version=outcome.model_version)
-    if outcome.width:
-        message.image_size.CopyFrom(ImageSize(width=outcome.width, height=outcome.height))
-    if outcome.encoded is not None:
-        message.result.CopyFrom(select(outcome.encoded, options))
-    else:
-        error = outcome.error or RuntimeError("an outcome with neither result nor error")
-        message.error.CopyFrom(to_status(error))
     return message

@@ -8,14 +8,18 @@ from google.protobuf.message import DecodeError
 
 from services.nsfw.types import NsfwResult
 from services.serving.dataplane import Outcome
-from services.serving.status import to_status
-from visionmesh.common.v1.image_pb2 import ImageSize
+from services.serving.responses import outcome_message
 from visionmesh.nsfw.v1 import nsfw_pb2
 
 
 def classify_response(outcomes: Sequence[Outcome]) -> nsfw_pb2.ClassifyResponse:
     """One message an outcome, in the same order."""
-    return nsfw_pb2.ClassifyResponse(outcomes=[_outcome(outcome) for outcome in outcomes])
+    return nsfw_pb2.ClassifyResponse(
+        outcomes=[
+            outcome_message(nsfw_pb2.ClassifyOutcome, outcome, nsfw_pb2.NsfwResult.FromString)
+            for outcome in outcomes
+        ]
+    )
 
 
 def encode_result(result: NsfwResult) -> bytes:
@@ -34,17 +38,3 @@ def check_result(encoded: bytes) -> None:
         raise ValueError("a stored result is not a result") from error
     if not 0.0 <= score <= 1.0:
         raise ValueError(f"a stored score is {score}")
-
-
-def _outcome(outcome: Outcome) -> nsfw_pb2.ClassifyOutcome:
-    message = nsfw_pb2.ClassifyOutcome(digest=outcome.digest, model_version=outcome.model_version)
-    if outcome.width:
-        message.image_size.CopyFrom(ImageSize(width=outcome.width, height=outcome.height))
-    if outcome.encoded is not None:
-        # As it was stored: no object of ours in between. An empty message has to be said aloud.
-        message.result.SetInParent()
-        message.result.MergeFromString(outcome.encoded)
-    else:
-        error = outcome.error or RuntimeError("an outcome with neither result nor error")
-        message.error.CopyFrom(to_status(error))
-    return message

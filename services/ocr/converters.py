@@ -8,9 +8,8 @@ from google.protobuf.message import DecodeError
 
 from services.ocr.types import Corners, OcrResult, Options
 from services.serving.dataplane import Outcome
-from services.serving.status import to_status
+from services.serving.responses import outcome_message
 from visionmesh.common.v1.geometry_pb2 import Box
-from visionmesh.common.v1.image_pb2 import ImageSize
 from visionmesh.ocr.v1 import ocr_pb2
 
 
@@ -24,7 +23,13 @@ def read_response(
     options: Options = Options(),  # noqa: B008 -- frozen
 ) -> ocr_pb2.ReadResponse:
     """One message an outcome, in the same order; of each result what `options` leave of it."""
-    return ocr_pb2.ReadResponse(outcomes=[_outcome(outcome, options) for outcome in outcomes])
+
+    def selected(encoded: bytes) -> ocr_pb2.OcrResult:
+        return select(ocr_pb2.OcrResult.FromString(encoded), options)
+
+    return ocr_pb2.ReadResponse(
+        outcomes=[outcome_message(ocr_pb2.ReadOutcome, outcome, selected) for outcome in outcomes]
+    )
 
 
 def encode_result(result: OcrResult) -> bytes:
@@ -63,26 +68,12 @@ def check_result(encoded: bytes) -> None:
         raise ValueError("a stored text is not that of its lines")
 
 
-def select(encoded: bytes, options: Options) -> ocr_pb2.OcrResult:
-    """What `options` leave of a stored result, and the text of that."""
-    result = ocr_pb2.OcrResult.FromString(encoded)
+def select(result: ocr_pb2.OcrResult, options: Options) -> ocr_pb2.OcrResult:
+    """What `options` leave of a result, and the text of that."""
     if options == Options():
         return result
     lines = [line for line in result.lines if line.score >= options.min_score]
     return ocr_pb2.OcrResult(text=_joined([line.text for line in lines]), lines=lines)
-
-
-def _outcome(outcome: Outcome, options: Options) -> ocr_pb2.ReadOutcome:
-    message = ocr_pb2.ReadOutcome(digest=outcome.digest, model_version=outcome.model_version)
-    if outcome.width:
-        message.image_size.CopyFrom(ImageSize(width=outcome.width, height=outcome.height))
-    if outcome.encoded is not None:
-        message.result.CopyFrom(select(outcome.encoded, options))
-        message.result.SetInParent()
-    else:
-        error = outcome.error or RuntimeError("an outcome with neither result nor error")
-        message.error.CopyFrom(to_status(error))
-    return message
 
 
 def _joined(texts: Sequence[str]) -> str:

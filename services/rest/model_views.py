@@ -138,7 +138,7 @@ def _detect(
 
 
 def _select(data: bytes, options: Options) -> DetectionResult:
-    return detecting.select(data, _wanted(options))
+    return detecting.select(DetectionResult.FromString(data), _wanted(options))
 
 
 def _detection(result: DetectionResult) -> Json:
@@ -198,7 +198,7 @@ def _recognize(
 
 
 def _select_logos(data: bytes, options: Options) -> LogoResult:
-    return recognizing.select(data, _wanted_logos(options))
+    return recognizing.select(LogoResult.FromString(data), _wanted_logos(options))
 
 
 def _logo(result: LogoResult) -> Json:
@@ -246,7 +246,9 @@ MODEL_VIEWS: Final[tuple[ModelView, ...]] = (
         _read,
         ReadOutcome,
         reading.check_result,
-        lambda data, options: reading.select(data, OcrOptions(_line_score(options))),
+        lambda data, options: reading.select(
+            OcrResult.FromString(data), OcrOptions(_line_score(options))
+        ),
         _ocr,
     ),
     ModelView(
