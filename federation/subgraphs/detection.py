@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Self
+from typing import Annotated, Self
 
 import strawberry
 from strawberry import ID, Info
 
 from federation.subgraphs import arguments
 from federation.subgraphs.context import Context
-from federation.subgraphs.ids import image_id
 from federation.subgraphs.values import Box, ModelVersion, Size, box_of, size_of
+from services.client.defaults import MAX_RESULTS, MIN_SCORE
 from services.client.mesh import MeshClient
 from services.detection import converters
+from services.names import image_id
 from visionmesh.detection.v1.detection_pb2 import DetectRequest
-
-MIN_SCORE: Final = 0.4
-"""What an object scores at least when nobody says otherwise, as in REST."""
-
-MAX_DETECTIONS: Final = 100
 
 
 @strawberry.type(description="One object.")
@@ -60,14 +56,12 @@ class DetectionImage:
             int | None, strawberry.argument(description="Leaves out what comes after so many.")
         ] = None,
     ) -> Detections | None:
-        wanted = converters.options(DetectRequest(labels=labels or ()))
-        least, most = arguments.score(min_score), arguments.first(first, MAX_DETECTIONS)
+        wanted = converters.options(
+            DetectRequest(labels=labels or (), min_score=arguments.score(min_score))
+        )
+        most = arguments.first(first, MAX_RESULTS)
         outcome = await info.context.outcome("detection", MeshClient.detect, self.id)
-        found = [
-            one
-            for one in outcome.result.detections
-            if one.score >= least and (not wanted.labels or one.label in wanted.labels)
-        ]
+        found = converters.select(outcome.result, wanted).detections
         return Detections(
             detections=[
                 Detection(label=one.label, score=one.score, box=box_of(one.box))

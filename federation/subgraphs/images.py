@@ -11,10 +11,11 @@ from strawberry import ID, Info
 from strawberry.file_uploads import Upload
 
 from federation.subgraphs.context import Context
-from federation.subgraphs.ids import MAX_IDS, check_count, image_id
+from federation.subgraphs.ids import MAX_IDS, check_count
 from federation.subgraphs.values import Size
 from services.errors import VisionmeshError
 from services.media.record import ImageRecord
+from services.names import image_id
 from visionmesh.common.v1 import model_pb2
 
 

@@ -11,7 +11,6 @@ from strawberry.file_uploads import Upload
 
 from federation.subgraphs import arguments
 from federation.subgraphs.context import Context
-from federation.subgraphs.ids import image_id
 from federation.subgraphs.values import (
     Box,
     ModelVersion,
@@ -21,13 +20,13 @@ from federation.subgraphs.values import (
     points_of,
     size_of,
 )
+from services.client.defaults import MAX_RESULTS, MIN_SCORE
 from services.client.mesh import MeshClient
+from services.logo.converters import select
+from services.logo.types import Options
+from services.names import image_id
 from visionmesh.logo.v1 import logo_pb2
 
-MIN_SCORE: Final = 0.4
-"""What a logo scores at least when nobody says otherwise, as in REST."""
-
-MAX_LOGOS: Final = 100
 MAX_PAGE: Final = 1000
 """Brands of one page at most, as in the gRPC contract."""
 
@@ -93,14 +92,10 @@ class LogoImage:
             int | None, strawberry.argument(description="Leaves out what comes after so many.")
         ] = None,
     ) -> Logos | None:
-        least, most = arguments.score(min_score), arguments.first(first, MAX_LOGOS)
-        wanted = frozenset(brands or ())
+        wanted = Options(arguments.score(min_score), frozenset(brands or ()))
+        most = arguments.first(first, MAX_RESULTS)
         outcome = await info.context.outcome("logo", MeshClient.recognize, self.id)
-        found = [
-            one
-            for one in outcome.result.logos
-            if one.score >= least and (not wanted or one.brand in wanted)
-        ]
+        found = select(outcome.result, wanted).logos
         return Logos(
             logos=[
                 Logo(

@@ -10,7 +10,6 @@ from strawberry import ID, Info
 
 from federation.subgraphs import arguments
 from federation.subgraphs.context import Context
-from federation.subgraphs.ids import image_id
 from federation.subgraphs.values import (
     Box,
     ModelVersion,
@@ -20,6 +19,7 @@ from federation.subgraphs.values import (
     points_of,
     size_of,
 )
+from services.names import image_id
 from services.serving import status
 from visionmesh.moderation.v1 import moderation_pb2
 

@@ -8,9 +8,9 @@ import strawberry
 from strawberry import ID, Info
 
 from federation.subgraphs.context import Context
-from federation.subgraphs.ids import image_id
 from federation.subgraphs.values import ModelVersion, Size, size_of
 from services.client.mesh import MeshClient
+from services.names import image_id
 
 
 @strawberry.type(description="How likely an image is not safe for work.")

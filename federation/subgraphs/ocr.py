@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Self
+from typing import Annotated, Self
 
 import strawberry
 from strawberry import ID, Info
 
 from federation.subgraphs import arguments
 from federation.subgraphs.context import Context
-from federation.subgraphs.ids import image_id
 from federation.subgraphs.values import (
     Box,
     ModelVersion,
@@ -19,10 +18,11 @@ from federation.subgraphs.values import (
     points_of,
     size_of,
 )
+from services.client.defaults import MIN_LINE_SCORE
 from services.client.mesh import MeshClient
-
-MIN_SCORE: Final = 0.8
-"""What a line scores at least when nobody says otherwise, as in REST."""
+from services.names import image_id
+from services.ocr.converters import select
+from services.ocr.types import Options
 
 
 @strawberry.type(description="One line of text.")
@@ -59,13 +59,13 @@ class OcrImage:
         info: Info[Context, None],
         min_score: Annotated[
             float, strawberry.argument(description="Leaves out lines that score less.")
-        ] = MIN_SCORE,
+        ] = MIN_LINE_SCORE,
     ) -> Text | None:
-        least = arguments.score(min_score)
+        wanted = Options(arguments.score(min_score))
         outcome = await info.context.outcome("ocr", MeshClient.read, self.id)
-        lines = [line for line in outcome.result.lines if line.score >= least]
+        read = select(outcome.result, wanted)
         return Text(
-            text="\n".join(line.text for line in lines),
+            text=read.text,
             lines=[
                 TextLine(
                     text=line.text,
@@ -73,7 +73,7 @@ class OcrImage:
                     box=box_of(line.box),
                     corners=points_of(line.corners),
                 )
-                for line in lines
+                for line in read.lines
             ],
             model=ModelVersion(name="ocr", version=outcome.model_version),
             image=size_of(outcome.image_size),

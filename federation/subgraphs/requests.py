@@ -17,8 +17,9 @@ from multipart import (
     parse_options_header,
 )
 
-from federation.subgraphs.ids import MAX_ENTITIES, check_count, image_id
+from federation.subgraphs.ids import MAX_ENTITIES, check_count
 from services.errors import InvalidArgument
+from services.names import image_id
 
 MAX_JSON_BYTES: Final = 2_000_000
 """One request without files: 512 ids, and documents that no person wrote."""

@@ -19,10 +19,11 @@ import structlog
 from services.errors import VisionmeshError
 from services.images.retention import Retention
 from services.media.folder import HALF
-from services.media.layout import IMAGES, OWNED, OWNERS, TOMBSTONES, is_digest
+from services.media.layout import IMAGES, OWNED, OWNERS, TOMBSTONES
 from services.media.objects import Objects
 from services.media.ownership import Clock, utc_now
 from services.media.store import ImageStore
+from services.names import is_digest
 from services.serving.tenancy import LOCAL
 
 SLICES: Final = tuple(f"{number:02x}" for number in range(256))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Final
@@ -12,12 +11,11 @@ from services.brands.manifest import OwnBrand
 from services.brands.store import BrandStore
 from services.logo.own_marks import OwnMarks
 from services.logo.types import Brand
+from services.names import is_name
 from services.serving import tenancy
 
 PAGE_SIZE: Final = 100
 """Brands of a page when nobody says otherwise."""
-
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
 class Brands:
@@ -50,7 +48,7 @@ class Brands:
 
         Raises InvalidArgument for a token that no page ended with.
         """
-        if token and not _NAME.fullmatch(token):
+        if token and not is_name(token):
             raise errors.InvalidArgument("page_token: is none", field="page_token")
         manifest = await self._store.manifest(tenancy.tenant())
         own = {brand.name: brand for brand in manifest.brands}

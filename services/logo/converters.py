@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -10,11 +9,11 @@ from google.protobuf.message import DecodeError
 
 from services.errors import InvalidArgument
 from services.logo.types import Brand, LogoResult, Options
+from services.names import is_name
 from services.serving.dataplane import Outcome
 from services.serving.responses import outcome_message
 from visionmesh.logo.v1 import logo_pb2
 
-_BRAND: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _CORNERS: Final = 4
 
 
@@ -68,7 +67,7 @@ def check_result(encoded: bytes) -> None:
         raise ValueError("a stored result is not a result") from error
     before = 1.0
     for logo in logos:
-        if not _BRAND.fullmatch(logo.brand):
+        if not is_name(logo.brand):
             raise ValueError(f"a stored brand is {logo.brand!r}")
         if not 0.0 <= logo.score <= before:
             raise ValueError(f"a stored score is {logo.score}")

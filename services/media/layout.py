@@ -18,6 +18,7 @@ import re
 from typing import Final
 
 from services import errors
+from services.names import is_digest
 
 IMAGES: Final = "images"
 OWNERS: Final = "owners"
@@ -28,14 +29,8 @@ RESULTS: Final = "results"
 OWNED: Final = "owned."
 """What the name of a back-reference begins with; a tenant follows."""
 
-_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _TENANT: Final = re.compile(r"[a-z0-9][a-z0-9-]*")
 """What fits between two slashes; what a tenant may be called, services/serving/tenancy.py says."""
-
-
-def is_digest(name: str) -> bool:
-    """Whether a name is 64 lower-case hexadecimal digits."""
-    return _DIGEST.fullmatch(name) is not None
 
 
 def image_folder(digest: str) -> str:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Final
 
 from services.errors import InvalidPolicy, PolicyNotFound
 from services.moderation.policy import Policy, Vocabulary, load_policy
+from services.names import is_name
 
 DEFAULT: Final = "default"
 """The policy of a request that names none; every folder has it."""
 
 _SUFFIXES: Final = frozenset((".yaml", ".yml"))
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
 class PolicySet:
@@ -44,7 +43,7 @@ class PolicySet:
 def _load(folder: Path, vocabulary: Vocabulary) -> dict[str, Policy]:
     policies: dict[str, Policy] = {}
     for path in _files(folder):
-        if not _NAME.fullmatch(path.stem):
+        if not is_name(path.stem):
             raise InvalidPolicy(f"{path}: a policy's name is lower-case letters, digits and dashes")
         if path.stem in policies:
             raise InvalidPolicy(f"{path}: the policy {path.stem!r} is there twice")

@@ -16,7 +16,7 @@ import orjson
 
 from services.errors import EmptyImage, ImageTooLarge, InvalidArgument, VisionmeshError
 from services.limits import MAX_BATCH_IMAGES, MAX_IMAGE_BYTES, MAX_INLINE_BYTES
-from services.rest import query
+from services.names import image_id
 from visionmesh.common.v1.image_pb2 import ImageRef
 
 SIGNATURE: Final = "serving_default"
@@ -106,7 +106,7 @@ def _item(value: Any, field: str) -> Item:
         [(name, text)] = value.items()
         if name in ("b64", "imageId") and isinstance(text, str):
             try:
-                return _inline(text) if name == "b64" else ImageRef(digest=query.image_id(text))
+                return _inline(text) if name == "b64" else ImageRef(digest=image_id(text))
             except VisionmeshError as error:
                 return type(error)(
                     f"{field}.{name}: {error.message}", field=f"{field}.{name}", limit=error.limit

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from services.client.defaults import MAX_RESULTS, MIN_LINE_SCORE, MIN_SCORE
 from services.client.mesh import MeshClient
 from services.detection import converters as detecting
 from services.detection.types import Options as DetectionOptions
@@ -30,14 +31,6 @@ from visionmesh.ocr.v1.ocr_pb2 import OcrResult, ReadOutcome
 
 Options = Mapping[str, str]
 """A model's own parameters, written in the one way; without what is default."""
-
-MIN_SCORE: Final = 0.4
-"""What an object scores at least when nobody says otherwise (docs/recognition.md: why)."""
-
-MAX_DETECTIONS: Final = 100
-
-MIN_LINE_SCORE: Final = 0.8
-"""What a line of text scores at least when nobody says otherwise, for the same reason."""
 
 _SCORE: Final = re.compile(r"(?=.{1,32}$)(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 """A number as JSON writes it, from 0 on."""
@@ -109,8 +102,8 @@ def _found_options(parameters: Mapping[str, str], names: str) -> Options:
     written = _min_score(parameters, MIN_SCORE)
     if wanted := parameters.get(names):
         written[names] = ",".join(sorted(set(wanted.split(","))))
-    most = query.whole_number(parameters, "maxResults", MAX_DETECTIONS)
-    if 0 < most < MAX_DETECTIONS:
+    most = query.whole_number(parameters, "maxResults", MAX_RESULTS)
+    if 0 < most < MAX_RESULTS:
         written["maxResults"] = str(most)
     return written
 

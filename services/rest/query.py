@@ -12,13 +12,12 @@ from typing import Final
 from urllib.parse import parse_qsl, quote
 
 from services.errors import InvalidArgument
+from services.names import is_name
 from services.releases.releases import DEFAULT_POLICY
 
 MAX_PARAMETERS: Final = 32
 """Parameters in one query string, so that parsing it stays cheap."""
 
-_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
 _RELEASE: Final = re.compile(r"[0-9a-f]{16}")
 
@@ -52,21 +51,10 @@ def canonical_url(path: str, parameters: Mapping[str, str]) -> str:
     return f"{path}?{'&'.join(written)}" if written else path
 
 
-def image_id(raw: str, field: str = "id") -> str:
-    """An image id as it stands in a path or in the parameter `field`. Raises InvalidArgument."""
-    if not _DIGEST.fullmatch(raw):
-        raise InvalidArgument(
-            "an image id is the SHA-256 of the image's bytes in lower-case hexadecimal",
-            field=field,
-            limit="64 hexadecimal digits",
-        )
-    return raw
-
-
 def policy_name(parameters: Mapping[str, str]) -> str:
     """The policy that is asked for; empty for the default one. Raises InvalidArgument."""
     name = parameters.get("policy", "")
-    if name and not _NAME.fullmatch(name):
+    if name and not is_name(name):
         raise InvalidArgument(
             "a policy's name is lower-case letters, digits and dashes",
             field="policy",
@@ -77,7 +65,7 @@ def policy_name(parameters: Mapping[str, str]) -> str:
 
 def brand_name(raw: str) -> str:
     """A brand's name as it stands in a path. Raises InvalidArgument."""
-    if not _NAME.fullmatch(raw):
+    if not is_name(raw):
         raise InvalidArgument(
             "a brand's name is lower-case letters, digits and dashes",
             field="name",

@@ -8,9 +8,10 @@ import pytest
 
 from models import registry
 from services import catalog
+from services.client.defaults import MAX_RESULTS, MIN_LINE_SCORE, MIN_SCORE
 from services.moderation.models import MODELS
 from services.rest import document
-from services.rest.model_views import MAX_DETECTIONS, MIN_LINE_SCORE, MIN_SCORE, MODEL_VIEWS
+from services.rest.model_views import MODEL_VIEWS
 from tests.contract.services import SERVICES
 from tests.support.mesh import FakeNsfw, adding, mesh_of
 
@@ -82,4 +83,4 @@ def test_document_has_the_defaults_of_the_code():
     parameters = document.load()["components"]["parameters"]
     assert parameters["minScore"]["schema"]["default"] == MIN_SCORE
     assert parameters["minLineScore"]["schema"]["default"] == MIN_LINE_SCORE
-    assert parameters["maxResults"]["schema"]["default"] == MAX_DETECTIONS
+    assert parameters["maxResults"]["schema"]["default"] == MAX_RESULTS

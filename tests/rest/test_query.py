@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from services import names
 from services.errors import InvalidArgument
 from services.rest import query
 
@@ -85,5 +86,5 @@ def test_whole_numbers(raw: str):
 def test_image_ids(raw: str):
     """An image id is 64 lower-case hexadecimal digits, and nothing around them."""
     with pytest.raises(InvalidArgument, match="SHA-256"):
-        query.image_id(raw)
-    assert query.image_id("0123456789abcdef" * 4) == "0123456789abcdef" * 4
+        names.image_id(raw)
+    assert names.image_id("0123456789abcdef" * 4) == "0123456789abcdef" * 4

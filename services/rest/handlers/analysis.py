@@ -9,6 +9,7 @@ from typing import Final
 from aiohttp import web
 
 from services.errors import InvalidArgument
+from services.names import image_id
 from services.releases.release import Release
 from services.releases.releases import DEFAULT_POLICY, Releases
 from services.rest import query, views
@@ -40,7 +41,7 @@ class AnalysisHandlers:
 
     async def get(self, request: web.Request) -> web.Response:
         """GET /v1/images/{id}/analysis"""
-        digest = query.image_id(request.match_info["id"])
+        digest = image_id(request.match_info["id"])
         given = query.parse(request.rel_url.raw_query_string, *self._known(self._parts), "fields")
         pinned = query.release_name(given["release"]) if "release" in given else ""
         async with time_limit(request):

@@ -7,6 +7,7 @@ from typing import Final
 from aiohttp import web
 
 from services.client.mesh import MeshClient
+from services.names import image_id
 from services.rest import query, views
 from services.rest.answers import Kind
 from services.rest.deadlines import time_limit
@@ -29,7 +30,7 @@ class AuditHandlers:
         limit = query.whole_number(parameters, "limit", MAX_ENTRIES)
         digest = parameters.get("image", "")
         if digest:
-            query.image_id(digest, "image")
+            image_id(digest, "image")
         async with time_limit(request):
             page = await self._mesh.list_audit_entries(
                 page_size=limit, page_token=parameters.get("cursor", ""), digest=digest

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from services.client.mesh import MeshClient
+from services.names import image_id
 from services.rest import query, views
 from services.rest.answers import FORGET, Asked, Kind
 from services.rest.bodies import BodyReader
@@ -34,7 +35,7 @@ class ImageHandlers:
     async def put(self, request: web.Request) -> web.Response:
         """PUT /v1/images/{id}"""
         asked = self._kind.asked(request)
-        digest = query.image_id(request.match_info["id"])
+        digest = image_id(request.match_info["id"])
         timeout_s(request)
         async with self._bodies.image(request, form=False) as body, time_limit(request):
             return _stored(asked, await self._uploads.store(body, digest))
@@ -42,7 +43,7 @@ class ImageHandlers:
     async def get(self, request: web.Request) -> web.Response:
         """GET and HEAD /v1/images/{id}"""
         asked = self._kind.asked(request)
-        digest = query.image_id(request.match_info["id"])
+        digest = image_id(request.match_info["id"])
         async with time_limit(request):
             image = await self._mesh.get_image(digest)
         # An image that is deleted and stored again is the same one of another date.
@@ -51,7 +52,7 @@ class ImageHandlers:
     async def delete(self, request: web.Request) -> web.Response:
         """DELETE /v1/images/{id}"""
         query.parse(request.rel_url.raw_query_string)
-        digest = query.image_id(request.match_info["id"])
+        digest = image_id(request.match_info["id"])
         async with time_limit(request):
             await self._mesh.delete_image(digest)
         return web.Response(status=HTTPStatus.NO_CONTENT, headers={"Cache-Control": FORGET})

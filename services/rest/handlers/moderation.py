@@ -6,6 +6,7 @@ import time
 
 from aiohttp import web
 
+from services.names import image_id
 from services.releases.releases import DEFAULT_POLICY, Releases
 from services.rest import query, views
 from services.rest.answers import Asked, Kind
@@ -40,7 +41,7 @@ class ModerationHandlers:
         """GET /v1/images/{id}/moderation"""
         asked = self._kind.asked(request, "policy", "release")
         policy = query.policy_name(asked.parameters)
-        digest = query.image_id(request.match_info["id"])
+        digest = image_id(request.match_info["id"])
         pinned = asked.release
         async with time_limit(request):
             release = await self._releases.find(pinned) if pinned else None

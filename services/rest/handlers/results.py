@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from aiohttp import web
 
+from services.names import image_id
 from services.releases.releases import Releases
-from services.rest import query, views
+from services.rest import views
 from services.rest.answers import Asked, Kind
 from services.rest.deadlines import time_limit
 from services.rest.model_results import ModelResults
@@ -30,7 +31,7 @@ class ResultHandlers:
     async def get(self, request: web.Request) -> web.Response:
         """GET /v1/images/{id}/{model}"""
         asked, options = self._asked(request)
-        digest = query.image_id(request.match_info["id"])
+        digest = image_id(request.match_info["id"])
         pinned = asked.release
         async with time_limit(request):
             release = await self._releases.find(pinned) if pinned else None
