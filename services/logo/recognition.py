@@ -113,9 +113,6 @@ class Recognition:
         tenant = tenancy.tenant()
         return TenantStep(self, tenant, await self._store.manifest(tenant))
 
-    def check(self, encoded: bytes) -> None:
-        converters.check_result(encoded)
-
     async def derive(
         self, tenant: str, manifest: Manifest, made: bytes, width: int, height: int
     ) -> bytes:
@@ -191,3 +188,6 @@ class TenantStep:
         """See `Step.derive`. Raises StoreUnavailable when a brand's picture cannot be read, as
         when it has just been deleted."""
         return await self._recognition.derive(self._tenant, self._manifest, made, width, height)
+
+    def check(self, encoded: bytes) -> None:
+        converters.check_result(encoded)

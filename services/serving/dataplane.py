@@ -80,6 +80,10 @@ class Step(Protocol):
         """The answer about an image of this size; never on the event loop."""
         ...
 
+    def check(self, encoded: bytes) -> None:
+        """Raises ValueError when stored bytes are no answer."""
+        ...
+
 
 class Derivation(Protocol):
     """How answers come out of what a model makes."""
@@ -91,10 +95,6 @@ class Derivation(Protocol):
 
     async def current(self) -> Step:
         """The step as it is now for the current tenant. Raises StoreUnavailable."""
-        ...
-
-    def check(self, encoded: bytes) -> None:
-        """Raises ValueError when stored bytes are no answer."""
         ...
 
 
@@ -233,10 +233,9 @@ class DataPlane(Generic[R]):
             if value is None:
                 raise _not_stored()
             return value
-        if self._derivation is None or (step := look.step) is None:
-            return await self._results.obtain(key, lambda: self._make(record), self._model.check)
-        check = self._derivation.check
-        return await self._results.obtain(key, lambda: self._derive(record, step), check)
+        if step := look.step:
+            return await self._results.obtain(key, lambda: self._derive(record, step), step.check)
+        return await self._results.obtain(key, lambda: self._make(record), self._model.check)
 
     async def _make(self, record: ImageRecord) -> Value:
         """Ask the model, for everybody who waits. Raises ImageNotFound when the image is gone."""

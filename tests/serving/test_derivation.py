@@ -29,6 +29,10 @@ class Step:
             await self._owner.hold.wait()
         return f"{self.version} {width}x{height} ".encode() + made
 
+    def check(self, encoded: bytes) -> None:
+        if b"x" not in encoded:
+            raise ValueError("not derived")
+
 
 class Prefix:
     """A derivation whose version is another one for each tenant, and changes when it is told to."""
@@ -46,10 +50,6 @@ class Prefix:
         if self.error:
             raise self.error
         return Step(self, f"{tenancy.tenant()}-{self.edition}")
-
-    def check(self, encoded: bytes) -> None:
-        if b"x" not in encoded:
-            raise ValueError("not derived")
 
 
 class Derived:
