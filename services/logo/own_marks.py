@@ -15,9 +15,8 @@ import numpy as np
 from services import errors
 from services.brands.manifest import OwnBrand
 from services.brands.store import BrandStore
-from services.inference.engine import EngineDescription
+from services.fingerprint import fingerprint
 from services.inference.pixels import PIXEL_LIBRARIES, PIXEL_SOURCES
-from services.inference.versioning import model_version
 from services.logo import marks, sift
 from services.logo.marks import mark_of_picture
 from services.logo.types import Features, Mark, MarkParameters
@@ -53,12 +52,10 @@ class OwnMarks:
         self._images = images
         self._parameters = parameters
         self._slots = asyncio.Semaphore(_AT_ONCE)
-        self.revision = model_version(
-            weights="",
-            parameters=dataclasses.asdict(parameters),
+        self.revision = fingerprint(
             sources=SOURCES,
             libraries=(*PIXEL_LIBRARIES, "opencv-python-headless"),
-            engine=EngineDescription("opencv-sift", "", "cpu", "fp32"),
+            parameters=dataclasses.asdict(parameters),
         )
 
     async def find(self, name: str, picture: bytes) -> Mark:

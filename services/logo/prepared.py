@@ -9,13 +9,13 @@ model would, close but not to the last digit.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import os
 import tempfile
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -25,8 +25,7 @@ import faiss
 import numpy as np
 
 from services.errors import ModelFileError
-from services.inference.engine import EngineDescription
-from services.inference.versioning import model_version
+from services.fingerprint import fingerprint
 from services.logo import gallery, marks, sift
 from services.logo.gallery import Gallery
 from services.logo.marks import mark_of_drawing
@@ -34,8 +33,10 @@ from services.logo.types import Mark, MarkParameters, MatchParameters
 
 MAGIC: Final = b"VMlogos\x01"
 
-SOURCES: Final[tuple[ModuleType, ...]] = (marks, sift, gallery)
-"""With `icons`, which is read as a file: a process that serves need not have Skia."""
+ICONS: Final = Path(__file__).with_name("icons.py")
+"""Named as a file: a process that serves need not have Skia."""
+
+SOURCES: Final[tuple[ModuleType | Path, ...]] = (marks, sift, gallery, ICONS)
 
 LIBRARIES: Final = ("opencv-python-headless", "skia-python", "faiss-cpu", "pillow")
 
@@ -45,19 +46,13 @@ MIN_FEATURES: Final = MatchParameters().min_matches
 
 def recipe(icons_sha256: str) -> str:
     """16 hexadecimal digits of all that shapes the built-in gallery, before matching begins."""
-    mark, match = MarkParameters(), MatchParameters()
-    icons = Path(__file__).with_name("icons.py").read_bytes()
-    return model_version(
-        weights=icons_sha256,
-        parameters={
-            **{name: getattr(mark, name) for name in mark.__slots__},
-            "lists": match.lists,
-            "min_features": MIN_FEATURES,
-            "icons": hashlib.sha256(icons).hexdigest(),
-        },
+    return fingerprint(
         sources=SOURCES,
         libraries=LIBRARIES,
-        engine=EngineDescription("faiss", metadata.version("faiss-cpu"), "cpu", "uint8"),
+        icons=icons_sha256,
+        marks=dataclasses.asdict(MarkParameters()),
+        lists=MatchParameters().lists,
+        min_features=MIN_FEATURES,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from services.fingerprint import fingerprint
 from services.inference import engine as a_module
 from services.inference.engine import EngineDescription
 from services.inference.versioning import model_version
@@ -102,7 +103,7 @@ def test_line_endings_and_order_do_not_change_it(tmp_path: Path):
 def test_library_version_changes_it(monkeypatch: pytest.MonkeyPatch):
     """Another version of a library that makes pixels is another version of the model."""
     before = model_version(**GIVEN)
-    monkeypatch.setattr("services.inference.versioning.metadata.version", lambda _name: "0.0")
+    monkeypatch.setattr("services.fingerprint.metadata.version", lambda _name: "0.0")
     assert model_version(**GIVEN) != before
 
 
@@ -134,3 +135,13 @@ def test_same_in_another_process_and_folder(tmp_path: Path):
         text=True,
     )
     assert done.stdout.strip() == model_version(**GIVEN)
+
+
+def test_file_that_is_not_imported_changes_a_fingerprint(tmp_path: Path):
+    """What need not be imported counts with its text as a module does."""
+    file = tmp_path / "icons.py"
+    file.write_text("SIZE = 1\n", "utf-8")
+    before = fingerprint(sources=[file], libraries=())
+    assert fingerprint(sources=[file], libraries=()) == before
+    file.write_text("SIZE = 2\n", "utf-8")
+    assert fingerprint(sources=[file], libraries=()) != before

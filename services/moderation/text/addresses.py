@@ -53,7 +53,7 @@ _UNICODE_EMAIL: Final = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _ALL: Final = frozenset(tld.lower() for tld in TLDS)
 # Names without `www` and path count under these alone: the others are words too often.
 _COMMON: Final = frozenset(
-    "com net org info biz shop store online site app io co me tv eu xyz top club link website "  # noqa: SIM905
+    "com net org info biz shop store online site app io co me tv eu xyz top club link website "  # noqa: SIM905 -- as prose
     "de at ch fr es it pt nl be lu pl uk ie us ca br mx ar cl in au nz jp cn kr ru ua by cz sk hu "
     "ro bg gr tr se no dk fi is ee lv lt hr si rs za ly gl gg рф укр 中国 한국".split()
 )
