@@ -30,8 +30,8 @@ from services.inference.onnx import OnnxEngine
 from services.inference.picture import Picture
 from services.logo import matching, prepared
 from services.logo.comparison import Comparison
+from services.logo.engine import SiftEngine
 from services.logo.model import LogoModel
-from services.logo.sift import SiftEngine
 from services.logo.types import FeatureParameters, MatchParameters
 from services.nsfw.model import NsfwModel
 from services.nsfw.model import warm_up as nsfw_shapes

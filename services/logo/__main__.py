@@ -8,12 +8,12 @@ from models import preparation, registry
 from services.brands.store import BrandStore
 from services.logo import prepared
 from services.logo.brands import Brands
+from services.logo.engine import SiftEngine
 from services.logo.model import LogoModel
 from services.logo.own_marks import OwnMarks
 from services.logo.recognition import Recognition, base_revision
 from services.logo.servicer import LogoServicer
 from services.logo.settings import LogoSettings
-from services.logo.sift import SiftEngine
 from services.media.objects import Objects
 from services.media.store import ImageStore
 from services.serving.model_process import run_process, serve_model

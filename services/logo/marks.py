@@ -25,7 +25,7 @@ _ALIKE: Final = 24
 def mark_of_drawing(
     brand: str,
     rgba: NDArray[np.uint8],
-    parameters: MarkParameters = MarkParameters(),  # noqa: B008
+    parameters: MarkParameters = MarkParameters(),  # noqa: B008 -- frozen
 ) -> Mark:
     """The mark of a drawing on nothing: uint8 RGBA [H, W, 4], its longer side `side` pixels."""
     alpha = rgba[..., 3:].astype(np.float32) / 255
@@ -44,7 +44,7 @@ def mark_of_drawing(
 def mark_of_picture(
     brand: str,
     rgb: NDArray[np.uint8],
-    parameters: MarkParameters = MarkParameters(),  # noqa: B008
+    parameters: MarkParameters = MarkParameters(),  # noqa: B008 -- frozen
 ) -> Mark:
     """The mark of a picture that shows a logo and little else: uint8 RGB [H, W, 3].
 

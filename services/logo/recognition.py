@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections import OrderedDict
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
-from typing import Final
+from typing import Final, TypeVar
 
 from services.brands.manifest import Manifest, OwnBrand
 from services.brands.store import BrandStore
-from services.inference.engine import EngineDescription
-from services.inference.versioning import model_version
+from services.errors import ModelUnavailable
+from services.fingerprint import fingerprint
+from services.inference.workers import Workers, WorkersClosed
 from services.logo import comparison, converters, gallery, geometry, matching
 from services.logo.comparison import Comparison
 from services.logo.gallery import Gallery
@@ -23,6 +24,8 @@ from services.logo.own_marks import OwnMarks
 from services.logo.types import Mark, MatchParameters
 from services.results.flights import Flights
 from services.serving import tenancy
+
+T = TypeVar("T")
 
 SOURCES: Final[tuple[ModuleType, ...]] = (matching, comparison, geometry, gallery)
 """The modules that decide between features and an answer."""
@@ -45,12 +48,12 @@ def base_revision(
 
     `recipe` is what the gallery was made by, `own_marks` by what own brands' features are found.
     """
-    return model_version(
-        weights=recipe,
-        parameters={**dataclasses.asdict(parameters), "own_marks": own_marks},
+    return fingerprint(
         sources=SOURCES,
         libraries=("faiss-cpu",),
-        engine=EngineDescription("faiss", "", "cpu", "uint8"),
+        recipe=recipe,
+        own_marks=own_marks,
+        parameters=dataclasses.asdict(parameters),
     )
 
 
@@ -91,7 +94,7 @@ class Recognition:
         self._parameters = parameters
         self._own: OrderedDict[str, _Own] = OrderedDict()
         self._loading: Flights[tuple[str, str], Comparison] = Flights()
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="matching")
+        self._pool = Workers(workers, "matching")
 
     @property
     def built_in_brands(self) -> Sequence[str]:
@@ -118,14 +121,19 @@ class Recognition:
     ) -> bytes:
         """The encoded answer about an image of this size, by these brands."""
         compared = await self._comparison(tenant, manifest)
-        return await asyncio.get_running_loop().run_in_executor(
-            self._pool, self._recognize, compared, made, width, height
-        )
+        return await self._in_turn(partial(self._recognize, compared, made, width, height))
 
     async def close(self) -> None:
         """End what is being loaded, and finish what is being compared."""
         await self._loading.close()
-        await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)
+        await self._pool.close()
+
+    async def _in_turn(self, call: Callable[[], T]) -> T:
+        """What a call off the event loop returns. Raises ModelUnavailable when this is closed."""
+        try:
+            return await self._pool.run(call)
+        except WorkersClosed:
+            raise ModelUnavailable("the model has been closed") from None
 
     def _recognize(self, compared: Comparison, made: bytes, width: int, height: int) -> bytes:
         result = matching.recognize(
@@ -161,9 +169,7 @@ class Recognition:
                 return await self._own_marks.load(tenant, brand)
 
         marks = await asyncio.gather(*map(mark_of, manifest.brands))
-        compared = await asyncio.get_running_loop().run_in_executor(
-            self._pool, lambda: Comparison(self._built_in, self._beside(marks))
-        )
+        compared = await self._in_turn(lambda: Comparison(self._built_in, self._beside(marks)))
         by_key = {brand.key: mark for brand, mark in zip(manifest.brands, marks, strict=True)}
         self._own[tenant] = _Own(revision, compared, by_key)
         self._own.move_to_end(tenant)

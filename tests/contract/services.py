@@ -23,6 +23,7 @@ from services.detection.servicer import DetectionServicer
 from services.errors import VisionmeshError
 from services.inference.engine import Tensors, TensorSpec
 from services.inference.fake import FakeEngine
+from services.logo import engine as sift_engine
 from services.logo import sift
 from services.logo.model import LogoModel
 from services.media.objects import Objects
@@ -339,8 +340,8 @@ class Logo:
     """The logo service, with the small gallery of its own tests."""
 
     process: ClassVar[catalog.Process] = catalog.BY_NAME["logo"]
-    inputs: ClassVar[Sequence[TensorSpec]] = sift.INPUTS
-    outputs: ClassVar[Sequence[TensorSpec]] = sift.OUTPUTS
+    inputs: ClassVar[Sequence[TensorSpec]] = sift_engine.INPUTS
+    outputs: ClassVar[Sequence[TensorSpec]] = sift_engine.OUTPUTS
     impossible: ClassVar[bytes] = logo_pb2.LogoResult(
         logos=[logo_pb2.Logo(brand="alpha", score=0.5, box=Box(width=1, height=1))]
     ).SerializeToString()

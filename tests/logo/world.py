@@ -10,12 +10,12 @@ from functools import partial
 from services.brands.store import MAX_BRANDS, BrandStore
 from services.client.mesh import MeshClient
 from services.logo.brands import Brands
+from services.logo.engine import SiftEngine
 from services.logo.gallery import Gallery
 from services.logo.model import LogoModel
 from services.logo.own_marks import OwnMarks
 from services.logo.recognition import Recognition
 from services.logo.servicer import LogoServicer
-from services.logo.sift import SiftEngine
 from services.logo.types import FeatureParameters
 from services.media.objects import Objects
 from services.media.store import ImageStore

@@ -1,0 +1,90 @@
+"""SIFT in this process: an engine without weights.
+
+The seam where a learned localiser and embedder go: an engine with the same tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Final
+
+import cv2
+import numpy as np
+
+from services.errors import ModelUnavailable
+from services.inference.engine import (
+    EngineDescription,
+    Inputs,
+    Tensors,
+    TensorSpec,
+    check_inputs,
+    check_outputs,
+)
+from services.inference.workers import Workers, WorkersClosed
+from services.logo.sift import DESCRIPTORS, INPUT, POINTS, detect
+
+INPUTS: Final = (TensorSpec(INPUT, np.dtype(np.uint8), (None, None)),)
+OUTPUTS: Final = (
+    TensorSpec(POINTS, np.dtype(np.float32), (None, 4)),
+    TensorSpec(DESCRIPTORS, np.dtype(np.uint8), (None, 128)),
+)
+
+
+class SiftEngine:
+    """Finds the keypoints of grey pictures, the strongest first: see `types.Features`.
+
+    `workers` pictures are looked at at a time, one core each.
+    """
+
+    def __init__(self, *, max_features: int, contrast: float, workers: int = 1) -> None:
+        self._max_features = max_features
+        self._contrast = contrast
+        self._loaded = False
+        self._pool = Workers(workers, "sift")
+        self._description = EngineDescription("opencv-sift", cv2.__version__, "cpu", "fp32")
+
+    @property
+    def description(self) -> EngineDescription:
+        return self._description
+
+    @property
+    def inputs(self) -> Sequence[TensorSpec]:
+        return INPUTS
+
+    @property
+    def outputs(self) -> Sequence[TensorSpec]:
+        return OUTPUTS
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """Nothing: there is no file."""
+        return {}
+
+    async def load(self) -> None:
+        """There is nothing to read."""
+        # OpenCV would divide one picture among all cores, of which other pictures have need.
+        cv2.setNumThreads(1)
+        self._loaded = True
+
+    async def infer(self, inputs: Inputs) -> Tensors:
+        """See `Engine.infer`."""
+        if not self._loaded:
+            raise ModelUnavailable("the model is not loaded")
+        try:
+            return await self._pool.run(partial(self._run, inputs))
+        except WorkersClosed:
+            raise ModelUnavailable("the model has been closed") from None
+
+    async def close(self) -> None:
+        """See `Engine.close`."""
+        self._loaded = False
+        await self._pool.close()
+
+    def _run(self, inputs: Inputs) -> Tensors:
+        tensors = inputs() if callable(inputs) else inputs
+        check_inputs(INPUTS, tensors)
+        found = detect(tensors[INPUT], self._max_features, self._contrast)
+        outputs: Tensors = {POINTS: found.points, DESCRIPTORS: found.descriptors}
+        check_outputs(outputs)
+        return outputs
