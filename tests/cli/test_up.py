@@ -237,7 +237,7 @@ def test_a_weight_file_that_is_missing_stops_the_start(tmp_path):
     assert found.stdout == ""
     assert "visionmesh models fetch" in found.stderr
     said = found.stderr.splitlines()[-1]
-    assert re.match(r"visionmesh: (nsfw|detection|logo) cannot be started: it exited", said)
+    assert re.match(r"visionmesh: (nsfw|detection|ocr|logo) cannot be started: it exited", said)
     assert found.returncode == 1
     assert not [
         process

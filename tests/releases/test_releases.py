@@ -29,7 +29,9 @@ class World:
         self.clock = Clock()
 
     @asynccontextmanager
-    async def process(self, *models: str, ttl_s: float = TTL_S) -> AsyncIterator[Releases]:
+    async def process(
+        self, *models: str, ttl_s: float = TTL_S, ask_timeout_s: float = 0.2
+    ) -> AsyncIterator[Releases]:
         """One process, from its start to its end; started by the test where that matters."""
         async with mesh_of(adding(self.nsfw)) as mesh, asyncio.timeout(30):
             releases = Releases(
@@ -38,7 +40,7 @@ class World:
                 policies=self.policies,
                 models=models or ("nsfw",),
                 ttl_s=ttl_s,
-                ask_timeout_s=0.2,
+                ask_timeout_s=ask_timeout_s,
                 clock=self.clock,
             )
             try:
@@ -210,7 +212,8 @@ async def test_many_ask_once():
         assert (set(found), w.nsfw.asked) == ({w.nsfw.version}, 1)
     w = World()
     w.nsfw.silent = True
-    async with w.process() as releases:
+    # Enough for a busy machine to connect in: the question has to arrive.
+    async with w.process(ask_timeout_s=2.0) as releases:
         waiters = (releases.version("nsfw") for _ in range(20))
         failures = await asyncio.gather(*waiters, return_exceptions=True)
         assert {type(error) for error in failures} == {errors.DeadlineExceeded}
