@@ -7,6 +7,7 @@
     retention_days: 365
     audit: {url: postgresql://…, required: true}
     redis_url: redis://127.0.0.1:6379/0
+    graphql: {production: true, only_known: true, documents: manifest.json}
 
 Every part may be left out. `docs/tenants.md` says what each does.
 """
@@ -65,6 +66,21 @@ def _redis(url: str) -> str:
     return url
 
 
+def _json_beside(path: Path, info: ValidationInfo, member: str) -> Path:
+    """A file beside the configuration file, whose JSON has a member that is not empty."""
+    folder: Path = (info.context or {}).get("folder", Path())
+    whole = (folder / path).absolute()
+    try:
+        found = json.loads(whole.read_text())
+    except OSError as error:
+        raise ValueError(f"{whole}: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise ValueError(f"{whole}: is no JSON") from None
+    if not isinstance(found, dict) or not found.get(member):
+        raise ValueError(f"{whole}: has no {member}")
+    return whole
+
+
 def _claim(name: str) -> str:
     if "/" in name:  # as Envoy reads it, each dot of a URL leads into a claim within a claim
         raise ValueError("must have no /: a dot leads into a nested claim, so no URL can be named")
@@ -92,17 +108,7 @@ class Jwt(_Part):
     @field_validator("jwks")
     @classmethod
     def _readable(cls, path: Path, info: ValidationInfo) -> Path:
-        folder: Path = (info.context or {}).get("folder", Path())
-        whole = folder / path
-        try:
-            found = json.loads(whole.read_text())
-        except OSError as error:
-            raise ValueError(f"{whole}: {error.strerror}") from None
-        except (ValueError, RecursionError):
-            raise ValueError(f"{whole}: is no JSON") from None
-        if not isinstance(found, dict) or not found.get("keys"):
-            raise ValueError(f"{whole}: has no keys")
-        return whole
+        return _json_beside(path, info, "keys")
 
 
 class RateLimit(_Part):
@@ -126,6 +132,22 @@ class Audit(_Part):
     required: bool = False
 
 
+class Graphql(_Part):
+    """What the graph answers."""
+
+    production: bool = False
+    """No introspection, no suggestions in messages, no GraphiQL."""
+    only_known: bool = False
+    """Only documents of the manifest run."""
+    documents: Path | None = Field(default=None, strict=False)
+    """The manifest of known documents, relative to the configuration file; else the mesh's own."""
+
+    @field_validator("documents")
+    @classmethod
+    def _readable(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        return None if path is None else _json_beside(path, info, "operations")
+
+
 class MeshConfig(_Part):
     """All of the file."""
 
@@ -136,6 +158,7 @@ class MeshConfig(_Part):
     retention_days: Days | None = None
     audit: Audit = Audit()
     redis_url: Annotated[str, AfterValidator(_redis)] = ""
+    graphql: Graphql = Graphql()
 
     @model_validator(mode="after")
     def _limited_for_all(self) -> MeshConfig:
@@ -160,6 +183,9 @@ class MeshConfig(_Part):
             "VISIONMESH_AUDIT_URL": self.audit.url,
             "VISIONMESH_AUDIT_REQUIRED": "true" if self.audit.required else "",
             "VISIONMESH_REDIS_URL": self.redis_url,
+            "VISIONMESH_GRAPHQL_PRODUCTION": "true" if self.graphql.production else "",
+            "VISIONMESH_GRAPHQL_ONLY_KNOWN": "true" if self.graphql.only_known else "",
+            "VISIONMESH_DOCUMENTS": str(self.graphql.documents or ""),
         }
         return {name: value for name, value in said.items() if value}
 

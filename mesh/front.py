@@ -16,7 +16,7 @@ from mesh.ports import HOST, reachable
 from mesh.proxy import ProxySettings
 from mesh.state import DataDir
 from mesh.validation import InvalidProxyConfig, validate
-from services.catalog import PROCESSES
+from services.catalog import ROUTED
 
 POLL_S: Final = 0.05
 TIDY_INTERVAL_S: Final = 10.0
@@ -35,7 +35,7 @@ class Front:
 
         Raises MeshError.
         """
-        for process in PROCESSES:
+        for process in ROUTED:
             self._write(process.name, [])
         try:
             proxy.write_config(self._data.envoy_config, self._settings)
@@ -45,7 +45,7 @@ class Front:
 
     def follow(self, children: Iterable[Child]) -> None:
         """List the replicas that serve. Raises OSError."""
-        serving: dict[str, list[tuple[str, int]]] = {process.name: [] for process in PROCESSES}
+        serving: dict[str, list[tuple[str, int]]] = {process.name: [] for process in ROUTED}
         for child in children:
             # Who hangs stays: whether to wait for it is Envoy's health check's business.
             if child.program.name in serving and child.state in (State.HEALTHY, State.UNHEALTHY):
@@ -76,7 +76,7 @@ class Front:
 
     async def wait_introduced(self) -> None:
         """Wait until everybody who takes requests has heard from everybody it asks."""
-        for process in PROCESSES:
+        for process in ROUTED:
             if process.protocol == "http":
                 for host, port in self._endpoints[process.name]:
                     await _passed(HttpProbe(port, "/readyz", host))

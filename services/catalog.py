@@ -23,8 +23,10 @@ class Process:
     """One kind of process of the mesh.
 
     `offset` is counted from the edge port, and replica n listens at `offset + n`. `grpc_service` is
-    the full name that the mesh listener routes by; a process without one speaks HTTP, and the edge
-    listener routes to it. `model` is the name of the model that it serves, in URLs and policies.
+    the full name that the mesh listener routes by; a process without one speaks HTTP. `model` is
+    the name of the model that it serves, in URLs and policies. `package` is where its code is, and
+    a `script` of that package is run by Node; everything else is a Python module. `by_envoy` says
+    whether Envoy sends requests to it; who is asked by its caller directly has no cluster there.
     `max_replicas` is set where more at a time would be wrong. `once` names the RPCs that are not
     sent a second time when the process may have seen them. `has_gallery` says that answers depend
     on what each tenant's images are compared with: their version is that of the model, followed by
@@ -40,11 +42,14 @@ class Process:
     max_replicas: int | None = None
     once: tuple[str, ...] = ()
     has_gallery: bool = False
+    package: str = "services"
+    script: str = ""
+    by_envoy: bool = True
 
     @property
     def module(self) -> str:
-        """What `python -m` starts."""
-        return f"services.{self.name}"
+        """What `python -m` starts, or the package that has the script."""
+        return f"{self.package}.{self.name}"
 
     @property
     def protocol(self) -> Literal["grpc", "http"]:
@@ -95,6 +100,17 @@ PROCESSES: Final[tuple[Process, ...]] = (
         calls=_MODEL_NAMES,
     ),
     Process("rest", 70, calls=("images", *_MODEL_NAMES, "moderation")),
+    Process(
+        "subgraphs",
+        80,
+        calls=("images", *_MODEL_NAMES, "moderation"),
+        package="federation",
+        by_envoy=False,
+    ),
+    Process("gateway", 90, calls=("subgraphs",), package="federation", script="main.ts"),
 )
+
+ROUTED: Final = tuple(process for process in PROCESSES if process.by_envoy)
+"""The processes that have a cluster in Envoy, and a file that says where their replicas are."""
 
 BY_NAME: Final[dict[str, Process]] = {process.name: process for process in PROCESSES}

@@ -27,12 +27,14 @@ tenants:
 retention_days: 365
 audit: {url: "postgresql://audit@db/audit", required: true}
 redis_url: redis://127.0.0.1:6379/0
+graphql: {production: true, only_known: true, documents: known.json}
 """
 
 
 @pytest.fixture
 def file(tmp_path):
     (tmp_path / "jwks.json").write_text('{"keys": [{"kty": "RSA"}]}')
+    (tmp_path / "known.json").write_text('{"operations": [{"id": "a"}]}')
     return tmp_path / "mesh.yaml"
 
 
@@ -58,6 +60,9 @@ def test_everything_reaches_the_processes(file, monkeypatch):
         assert env["VISIONMESH_AUDIT_URL"] == "postgresql://audit@db/audit"
         assert env["VISIONMESH_AUDIT_REQUIRED"] == "true"
         assert env["VISIONMESH_REDIS_URL"] == "redis://127.0.0.1:6379/0"
+        assert env["VISIONMESH_GRAPHQL_PRODUCTION"] == "true"
+        assert env["VISIONMESH_GRAPHQL_ONLY_KNOWN"] == "true"
+        assert env["VISIONMESH_DOCUMENTS"] == str(file.parent / "known.json")
         assert env["VISIONMESH_TOKEN"] == "secret"
         assert ("MORE" in env) == (program.name == "rest")
 
@@ -73,6 +78,15 @@ def test_everything_reaches_envoy(file, tmp_path):
     assert settings.cors_origins == ("https://app.example", "http://localhost:3000")
     assert (settings.edge_host, settings.host) == ("0.0.0.0", "127.0.0.1")
     assert (settings.cache_dir, settings.cache_max_bytes) == (tmp_path / "c", 77)
+
+
+def test_the_gateway_is_told_where_subgraphs_are(tmp_path):
+    """Every replica of the subgraphs, whom it asks itself; Node runs it, not Python."""
+    replicas = {**dict.fromkeys(BY_NAME, 1), "subgraphs": 2}
+    programs = service_programs(MeshOptions(port=9000), DataDir(tmp_path), load(None), replicas)
+    (gateway,) = (program for program in programs if program.name == "gateway")
+    assert gateway.env["VISIONMESH_SUBGRAPHS_URLS"] == "http://127.0.0.1:9080,http://127.0.0.1:9081"
+    assert [Path(part).name for part in gateway.argv] == ["node", "main.ts"]
 
 
 def test_nothing_configured_says_nothing(tmp_path):
@@ -120,6 +134,9 @@ def test_keys_of_jwts_lie_beside_the_file(file, monkeypatch):
         ("jwt: {issuer: a, audiences: [b], jwks: none.json}", "none.json: No such file"),
         ("jwt: {issuer: a, audiences: [b], jwks: mesh.yaml}", "mesh.yaml: is no JSON"),
         ("jwt: {audiences: [b], jwks: jwks.json}", "jwt.issuer: Field required"),
+        ("graphql: {documents: none.json}", "none.json: No such file"),
+        ("graphql: {documents: jwks.json}", "jwks.json: has no operations"),
+        ("graphql: {introspection: false}", "graphql.introspection: there is no such field"),
         ("[1, 2]", "Input should be a valid dictionary"),
         ("jwt: {tenant_claim: a/b, issuer: a}", "jwt.tenant_claim: must have no /"),
         ("a: [", "is no YAML: line 1, column 5: expected"),

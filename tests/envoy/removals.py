@@ -64,6 +64,18 @@ def routes(listener: str) -> Removal:
     return lambda config: host(config, listener).update(routes=[])
 
 
+def routes_to(cluster: str) -> Removal:
+    """The edge's routes to one kind of process."""
+
+    def remove(config: Config) -> None:
+        found = host(config, "edge")
+        kept = [route for route in found["routes"] if route["route"]["cluster"] != cluster]
+        assert len(kept) < len(found["routes"])
+        found["routes"] = kept
+
+    return remove
+
+
 def route_setting(listener: str, key: str) -> Removal:
     """A setting of every route that has it."""
 

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from mesh.access import Access
+from mesh.proxy import write_endpoints
 from tests.envoy import removals
 from tests.envoy.keys import (
     ACME,
@@ -24,7 +25,7 @@ from tests.envoy.keys import (
     digest_of,
 )
 from tests.envoy.test_edge import fresh
-from tests.envoy.world import Answer, Edge, Feature, edge_world
+from tests.envoy.world import HOST, Answer, Edge, Feature, edge_world
 from tests.support.envoy import patience_s, until
 
 CREDENTIALS = ("x-api-key", "authorization", "x-visionmesh-key")
@@ -118,6 +119,14 @@ async def public_paths(edge: Edge) -> None:
             seen = edge.origin.seen[-1].headers
             assert "x-visionmesh-tenant" not in seen
             assert not [name for name in CREDENTIALS if name in seen]
+    write_endpoints(edge.envoy.settings.endpoints_dir, "gateway", [(HOST, edge.origin.port)])
+    await edge.envoy.until_healthy("gateway", 1)
+    page = {"Accept": "text/html,*/*;q=0.8"}
+    assert (await edge.get("/graphql", headers=page)).status == 200
+    assert "x-visionmesh-tenant" not in edge.origin.seen[-1].headers
+    for method, path in (("POST", "/graphql"), ("GET", "/graphql?query={brands{name}}")):
+        assert (await edge.request(method, path, headers=page)).status == 401
+    assert (await edge.get("/graphql")).status == 401
     for path in ("/healthz/", "/v1/healthz", "/v1/text?/docs/", "/docsx", "/docs/../v1/text"):
         assert (await edge.get(path)).status in (401, 404)
 

@@ -35,6 +35,17 @@ async def routing(edge: Edge) -> None:
     assert not edge.origin.of("/admin")
 
 
+async def graph_routing(edge: Edge) -> None:
+    gateway = edge.origins[1]
+    write_endpoints(edge.envoy.settings.endpoints_dir, "gateway", [(HOST, gateway.port)])
+    await edge.envoy.until_healthy("gateway", 1)
+    answers = [await edge.get(fresh("/graphql")), await edge.request("POST", "/graphql")]
+    assert [answer.status for answer in answers] == [200, 200]
+    assert [request.method for request in gateway.of("/graphql")] == ["GET", "POST"]
+    assert not edge.origin.of("/graphql")
+    assert (await edge.get("/graphql/more")).status == 404
+
+
 async def pure_hit(edge: Edge) -> None:
     path = fresh("/v1/pinned")
     first, second = await edge.get(path), await edge.get(path)
@@ -209,7 +220,8 @@ async def access_log(edge: Edge) -> None:
 
 
 FEATURES = [
-    Feature("rest routing", routing, removals.routes("edge")),
+    Feature("rest routing", routing, removals.routes_to("rest")),
+    Feature("graph routing", graph_routing, removals.routes_to("gateway")),
     Feature("cache hit", pure_hit, removals.http_filter("envoy.filters.http.cache")),
     Feature("cache revalidation", revalidation, removals.http_filter("envoy.filters.http.cache")),
     Feature("cache size", cache_size, removals.cache_limit, {"cache_max_bytes": 100_000}),

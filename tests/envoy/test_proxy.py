@@ -36,7 +36,7 @@ def test_every_process_has_its_clusters():
     """Each gRPC process of the catalog has a cluster for batches and one by digest."""
     clusters = {entry["name"] for entry in _parsed()["static_resources"]["clusters"]}
     grpc = {process.name for process in PROCESSES if process.grpc_service}
-    assert clusters == {"rest"} | grpc | {f"{name}-by-digest" for name in grpc}
+    assert clusters == {"rest", "gateway"} | grpc | {f"{name}-by-digest" for name in grpc}
 
 
 def test_everything_listens_on_loopback():
