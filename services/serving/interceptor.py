@@ -18,6 +18,7 @@ from protovalidate import FieldPathPb as FieldPath
 
 from services import errors
 from services.serving import deadline, elsewhere, status, tenancy, tracing
+from services.serving.diagnostics import Diagnostics
 
 WATCHING: Final = ("/grpc.health.v1.Health/", "/visionmesh.serving.v1.DiagnosticsService/")
 """Whoever watches over a process need not be a tenant."""
@@ -26,10 +27,14 @@ Behaviour = Callable[[Any, "grpc.aio.ServicerContext[Any, Any]"], Awaitable[Any]
 
 
 class MeshInterceptor(grpc.aio.ServerInterceptor):
-    """Trace, tenant, deadline, validation and errors for unary calls; others pass unchanged."""
+    """Trace, tenant, deadline, validation and errors for unary calls; others pass unchanged.
 
-    def __init__(self, trust: tenancy.Trust) -> None:
+    Each call that begins is counted as `calls.` and its method's name.
+    """
+
+    def __init__(self, trust: tenancy.Trust, diagnostics: Diagnostics) -> None:
         self._trust = trust
+        self._diagnostics = diagnostics
         self._validator = protovalidate.Validator()
         self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
@@ -51,15 +56,16 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
         # An asyncio server's behaviours are coroutine functions; the stubs know only the others.
         behaviour = cast(Behaviour, handler.unary_unary)
         wrapped = grpc.unary_unary_rpc_method_handler(
-            self._around(behaviour),
+            self._around(behaviour, f"calls.{method.rpartition('/')[2]}"),
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
         self._wrapped[method] = wrapped
         return wrapped
 
-    def _around(self, behaviour: Behaviour) -> Behaviour:
+    def _around(self, behaviour: Behaviour, counted: str) -> Behaviour:
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            self._diagnostics.count(counted)
             metadata = _metadata(context)
             tracing.adopt(metadata.get(tracing.HEADER))
             try:

@@ -61,11 +61,11 @@ async def grpc_server(
     Port 0 takes any free one. Calls are believed who they are for when they show `token`.
     Raises RuntimeError when the port is taken.
     """
-    server = grpc.aio.server(interceptors=[MeshInterceptor(Trust(token))], options=OPTIONS)
+    diagnostics = diagnostics or Diagnostics()
+    interceptor = MeshInterceptor(Trust(token), diagnostics)
+    server = grpc.aio.server(interceptors=[interceptor], options=OPTIONS)
     register(server)
-    add_DiagnosticsServiceServicer_to_server(
-        DiagnosticsServicer(diagnostics or Diagnostics()), server
-    )
+    add_DiagnosticsServiceServicer_to_server(DiagnosticsServicer(diagnostics), server)
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     reflection.enable_server_reflection(

@@ -81,9 +81,15 @@ async def test_command_prints_what_the_readme_says(mesh: World, folder: Path, ex
 
 
 async def test_every_way_in_has_an_example():
-    """The README shows REST, the command line, gRPC, and how to look at the mesh."""
+    """The README shows REST, GraphQL, the command line, gRPC, and how to look at the mesh."""
     commands = " ".join(example.command for example in EXAMPLES)
-    for part in ("curl", "visionmesh moderate", "python ask.py", "visionmesh status"):
+    for part in (
+        "/v1/moderations",
+        "/graphql",
+        "visionmesh moderate",
+        "python ask.py",
+        "visionmesh status",
+    ):
         assert part in commands
 
 
