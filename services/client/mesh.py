@@ -386,9 +386,12 @@ class MeshClient:
         if digest:
             metadata.append((DIGEST_HEADER, digest))
         try:
-            return await method(request, timeout=allowed_s, metadata=metadata)
+            response = await method(request, timeout=allowed_s, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             raise status.from_rpc_error(error) from error
+        if response is None:  # what grpc.aio makes of bytes that are no such message
+            raise errors.Internal("internal error")
+        return response
 
 
 class _ModelCall:

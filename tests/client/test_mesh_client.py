@@ -7,9 +7,11 @@ import socket
 
 import pytest
 
+from mesh.ports import HOST
 from services import errors
 from services.client.mesh import DIGEST_HEADER, MeshClient
 from services.serving import deadline, tracing
+from tests.envoy import replica
 from tests.support.mesh import FakeNsfw, adding, digests, mesh_of
 from visionmesh.common.v1.image_pb2 import ImageRef
 
@@ -45,6 +47,13 @@ async def test_names_a_single_image():
         await mesh.classify(refs(1))
         await mesh.classify(refs(2))
     assert [metadata.get(DIGEST_HEADER) for metadata in nsfw.metadata] == [digests(1)[0], None]
+
+
+async def test_rubbish_is_an_internal_error():
+    """Bytes that are no such message are a fault inside, not an answer of None."""
+    async with replica.serving("rubbish") as rubbish, MeshClient(f"{HOST}:{rubbish.port}") as mesh:
+        with pytest.raises(errors.Internal):
+            await mesh.classify(refs(1))
 
 
 async def test_deadline_shrinks_on_the_way():
