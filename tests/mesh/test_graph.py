@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -11,10 +14,11 @@ import pytest_asyncio
 from services import catalog
 from services.client.mesh import MeshClient
 from services.serving import tenancy
-from tests.support.graph import ask, document, get
+from tests.support.browser import browse
+from tests.support.graph import GraphAnswer, ask, document, get
 from tests.support.photos import jpeg
 from tests.support.redis import redis_server
-from tests.support.whole import PATIENCE_S, World, world
+from tests.support.whole import PATIENCE_S, World, until, world
 from visionmesh.common.v1.image_pb2 import ImageRef
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -43,11 +47,17 @@ query ($ids: [ID!]!) {
 """
 
 
+@pytest.fixture(scope="module")
+def policies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a policy that reads all four models."""
+    folder = tmp_path_factory.mktemp("policies")
+    (folder / "default.yaml").write_text(EVERY_MODEL)
+    return folder
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    """Two replicas of each model, and a policy that reads all four."""
-    policies = tmp_path_factory.mktemp("policies")
-    (policies / "default.yaml").write_text(EVERY_MODEL)
+async def mesh(tmp_path_factory: pytest.TempPathFactory, policies: Path) -> AsyncIterator[World]:
+    """Two replicas of each model."""
     with pytest.MonkeyPatch.context() as environment:
         # A busy machine must not look like an outage.
         environment.setenv("VISIONMESH_REDIS_BUDGET_S", str(PATIENCE_S))
@@ -196,6 +206,40 @@ async def test_a_release_that_is_not_the_current_one(mesh: World):
     ]
     assert unknown.headers["cache-control"] == "no-store"
 
+
+async def test_graphiql_in_a_browser(mesh: World, tmp_path: Path):
+    """Chromium shows GraphiQL with the example queries, and loads nothing from elsewhere."""
+    page, console = await browse(f"{mesh.mesh.edge_url}/graphql", tmp_path / "profile")
+    assert console == []
+    assert "graphiql-container" in page
+    assert "Verdict" in page
+    assert "rejectionReasons" in page
+
+
+async def test_a_changed_policy_changes_the_next_answer(mesh: World, policies: Path):
+    """A new release answers an unpinned GET; the old one's pinned answer stays what it was."""
+    digest = await mesh.upload(jpeg(64, 48, seed=205))
+    before = await get(mesh, document("Verdict"), id=digest)
+    (policies / "default.yaml").write_text(REJECTS_ALL)
+    os.kill(mesh.mesh.pid("moderation"), signal.SIGHUP)
+
+    async def changed() -> GraphAnswer | None:
+        answer = await get(mesh, document("Verdict"), id=digest)
+        # In between, an answer may be of the new policy and have no name yet.
+        named = answer.headers.get("content-location", "")
+        return answer if named not in ("", before.headers["content-location"]) else None
+
+    after = await until(changed, "a verdict of the new release")
+    assert after.data["image"]["moderation"]["isCompliant"] is False
+    assert after.headers["etag"] != before.headers["etag"]
+    old = await mesh.call("GET", before.headers["content-location"])
+    assert (old.status, old.body) == (200, before.body)
+
+
+REJECTS_ALL = """
+rules:
+  - {code: ANY, severity: low, message: Whatever it is., when: nsfw.score >= 0.0}
+"""
 
 EVERY_MODEL = """
 rules:

@@ -12,6 +12,7 @@ from redis import Redis
 
 from services.media.store import image_folder
 from services.serving.tenancy import TENANT_HEADER, TOKEN_HEADER
+from tests.support.graph import ask, document, get
 from tests.support.photos import jpeg
 from tests.support.redis import redis_server
 from tests.support.whole import Answer, World, world
@@ -186,3 +187,28 @@ async def test_a_deletion_overtakes_an_inference(mesh: World):
     for digest in digests:
         assert traces_of(mesh, digest) == []
         assert (await mesh.call("GET", f"/v1/images/{digest}/nsfw", tenant="acme")).status == 404
+
+
+async def test_the_graph_keeps_tenants_apart(mesh: World):
+    """A tenant's image is nobody else's in the graph either, and neither is a stored answer."""
+    digest = await mesh.upload(jpeg(64, 48, seed=900), tenant="acme")
+    first = await get(mesh, document("Verdict"), tenant="acme", id=digest)
+    assert first.places == {}
+    pinned = first.headers["content-location"]
+    assert (await mesh.call("GET", pinned, tenant="acme")).body == first.body
+    for path in (pinned, pinned.partition("&release")[0]):
+        answer = await mesh.call("GET", path, tenant="globex", if_none_match=first.headers["etag"])
+        assert answer.status in (200, 400)
+        assert b"isCompliant" not in answer.body
+    theirs = await get(mesh, document("Verdict"), tenant="globex", id=digest)
+    assert theirs.places == {("image",): "IMAGE_NOT_FOUND"}
+    assert theirs.headers["cache-control"] == "no-store"
+
+
+async def test_the_graph_needs_a_key(mesh: World):
+    """Without a key there is GraphiQL's page and nothing else; tenants cannot be claimed."""
+    assert (await mesh.call("GET", "/graphql", tenant="", accept="text/html")).status == 200
+    for headers in ({}, {TENANT_HEADER: "acme", TOKEN_HEADER: "x"}, {"x-api-key": "vmk_wrong"}):
+        names = {name.replace("-", "_"): value for name, value in headers.items()}
+        answer = await ask(mesh, "{ models { name } }", tenant="", headers=names)
+        assert (answer.status, answer.json["code"]) == (401, "UNAUTHENTICATED")
