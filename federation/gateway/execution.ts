@@ -24,12 +24,20 @@ type Variables = Readonly<Record<string, unknown>>;
 /** Asks subgraphs for the router. */
 export class Executions {
   readonly #subgraphs: Subgraphs;
+  readonly #foreign: ReadonlyMap<string, Subgraphs>;
   readonly #timeoutsMs: ReadonlyMap<string, number>;
   readonly #log: Log;
   readonly #breakers = new Map<string, Breaker>();
 
-  constructor(subgraphs: Subgraphs, timeoutsMs: ReadonlyMap<string, number>, log: Log) {
+  /** `foreign` are other teams' subgraphs, by name; all others are ours. */
+  constructor(
+    subgraphs: Subgraphs,
+    foreign: ReadonlyMap<string, Subgraphs>,
+    timeoutsMs: ReadonlyMap<string, number>,
+    log: Log,
+  ) {
     this.#subgraphs = subgraphs;
+    this.#foreign = foreign;
     this.#timeoutsMs = timeoutsMs;
     this.#log = log;
   }
@@ -60,10 +68,14 @@ export class Executions {
     const breaker = this.#breaker(name);
     const timeoutMs = Math.min(this.#timeoutMs(name), call.remainingMs());
     if (timeoutMs < 1) return late(sent, variables);
-    if (!breaker.admit()) return lost(name, sent, variables);
+    const foreign = this.#foreign.get(name);
+    const isModel = !foreign && asksForEntities(sent);
+    if (!breaker.admit()) return lost(name, isModel, sent, variables);
     try {
       const body = bodyOf(sent.text, variables);
-      const answer = await this.#subgraphs.post(`/${name}`, body, call, timeoutMs);
+      const answer = await (foreign
+        ? foreign.post("", body, call, timeoutMs)
+        : this.#subgraphs.post(`/${name}`, body, call, timeoutMs));
       const result = resultOf(answer.content);
       if (!result || answer.status >= 500) throw new SubgraphLost(`status ${answer.status}`);
       breaker.succeeded();
@@ -83,7 +95,7 @@ export class Executions {
       breaker.failed();
       const reason = String(error.cause ?? error.message);
       this.#log.warning("subgraph lost", { subgraph: name, reason, traceId: call.trace.traceId });
-      return lost(name, sent, variables);
+      return lost(name, isModel, sent, variables);
     }
   }
 
@@ -102,8 +114,8 @@ function late(sent: Sent, variables: Variables): ExecutionResult {
   return nothing(sent, variables, "no answer within the deadline", { code: "DEADLINE_EXCEEDED" });
 }
 
-function lost(name: string, sent: Sent, variables: Variables): ExecutionResult {
-  const code = asksForEntities(sent) ? "MODEL_UNAVAILABLE" : "UNAVAILABLE";
+function lost(name: string, isModel: boolean, sent: Sent, variables: Variables): ExecutionResult {
+  const code = isModel ? "MODEL_UNAVAILABLE" : "UNAVAILABLE";
   return nothing(sent, variables, `${name} does not answer`, { code });
 }
 

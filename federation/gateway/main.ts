@@ -22,7 +22,10 @@ async function main(settings: Settings): Promise<void> {
   await supergraph.read();
   const known = readManifest(settings.documents);
   const subgraphs = new Subgraphs(settings.subgraphs);
-  const executions = new Executions(subgraphs, settings.timeoutsMs, log);
+  const foreign = new Map(
+    [...settings.foreign].map(([name, places]) => [name, new Subgraphs(places, true)] as const),
+  );
+  const executions = new Executions(subgraphs, foreign, settings.timeoutsMs, log);
   const router = new Router(supergraph, executions, settings.pollMs);
   await router.schema();
   const endpoint = new Endpoint({
@@ -47,7 +50,7 @@ async function main(settings: Settings): Promise<void> {
   log.info("draining");
   await server.close(GRACE_MS);
   await router.close();
-  await subgraphs.close();
+  await Promise.all([subgraphs, ...foreign.values()].map((each) => each.close()));
 }
 
 try {

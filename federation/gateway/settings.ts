@@ -9,6 +9,8 @@ export interface Settings {
   token: string;
   /** Where the subgraphs are served, the same ones at each place. */
   subgraphs: readonly string[];
+  /** Where subgraphs of other teams are, by name. */
+  foreign: ReadonlyMap<string, readonly string[]>;
   supergraph: string;
   documents: string;
   /** No introspection, no suggestions in messages, no GraphiQL. */
@@ -37,7 +39,8 @@ export function settingsOf(env: NodeJS.ProcessEnv): Settings {
     host: text("HOST", "127.0.0.1"),
     port: whole("PORT", text("PORT", "0")),
     token: text("TOKEN"),
-    subgraphs: text("SUBGRAPHS_URLS", "http://127.0.0.1:8160").split(",").map(url),
+    subgraphs: text("SUBGRAPHS_URLS", "http://127.0.0.1:8160").split(",").map(origin),
+    foreign: foreign(text("FOREIGN_SUBGRAPHS")),
     supergraph: text("SUPERGRAPH", path.join(FEDERATION, "supergraph", "supergraph.graphql")),
     documents: text("DOCUMENTS", path.join(FEDERATION, "documents", "manifest.json")),
     production: flag("GRAPHQL_PRODUCTION", text("GRAPHQL_PRODUCTION")),
@@ -66,10 +69,28 @@ function flag(name: string, value: string): boolean {
   throw new InvalidSettings(`${name.toLowerCase()}: '${value}' is neither true nor false`);
 }
 
-function url(value: string): string {
+function url(name: string, value: string): URL {
   const parsed = URL.parse(value.trim());
-  if (parsed && ["http:", "https:"].includes(parsed.protocol)) return parsed.origin;
-  throw new InvalidSettings(`subgraphs_urls: '${value}' is no URL`);
+  if (parsed && ["http:", "https:"].includes(parsed.protocol)) return parsed;
+  throw new InvalidSettings(`${name}: '${value}' is no URL`);
+}
+
+function origin(value: string): string {
+  return url("subgraphs_urls", value).origin;
+}
+
+/** `products=http://127.0.0.1:9001/graphql`; a name that is there twice has two places. */
+function foreign(value: string): ReadonlyMap<string, readonly string[]> {
+  const found = new Map<string, string[]>();
+  for (const entry of value ? value.split(",") : []) {
+    const [, name = "", address = ""] = /^\s*([a-z][a-z0-9_]*)=(.*)$/.exec(entry) ?? [];
+    if (!name) {
+      throw new InvalidSettings(`foreign_subgraphs: '${entry}' is no name=URL`);
+    }
+    const place = url("foreign_subgraphs", address).href;
+    found.set(name, [...(found.get(name) ?? []), place]);
+  }
+  return found;
 }
 
 /** `*=30000,ocr=45000` */

@@ -15,6 +15,14 @@ const IDLE_MS = 60_000; // less than subgraphs keep their end open: federation/s
 const CONNECTIONS = 128; // to one place; a request more waits (a guess)
 const DOWN_MS = 1_000; // how long a place that refused a connection is left out (a guess)
 
+const UNCONNECTED: ReadonlySet<string> = new Set([
+  "ECONNREFUSED",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "ENOTFOUND",
+  "UND_ERR_CONNECT_TIMEOUT",
+]);
+
 /** No subgraph could be reached, or what answered was no answer. */
 export class SubgraphLost extends Error {}
 
@@ -29,17 +37,24 @@ export interface SubgraphAnswer {
 
 interface Place {
   pool: Pool;
+  path: string;
   downUntil: number;
 }
 
 export class Subgraphs {
   readonly #places: readonly Place[];
+  readonly #isForeign: boolean;
   #next = 0;
 
-  /** `addresses` are base URLs of processes that all serve the same subgraphs. */
-  constructor(addresses: readonly string[]) {
+  /**
+   * `addresses` are base URLs of processes that all serve the same subgraphs. Those of another team
+   * (`isForeign`) are told the tenant and never the token, and no release is believed of them.
+   */
+  constructor(addresses: readonly string[], isForeign = false) {
+    this.#isForeign = isForeign;
     this.#places = addresses.map((address) => ({
-      pool: new Pool(address, {
+      path: pathOf(address),
+      pool: new Pool(new URL(address).origin, {
         connections: CONNECTIONS,
         connectTimeout: CONNECT_TIMEOUT_MS,
         keepAliveTimeout: IDLE_MS,
@@ -53,26 +68,31 @@ export class Subgraphs {
   }
 
   /**
-   * POST to a path, within `timeoutMs`. A place that cannot be connected to has seen nothing, so the
+   * POST to a path below an address, within `timeoutMs`. A place that cannot be connected to has seen nothing, so the
    * next one is asked; nothing else is sent twice. Throws SubgraphLost, SubgraphLate, and the
    * call's own reason when nobody waits for it any more.
    */
   async post(
-    path: string,
+    below: string,
     body: string | FormData,
     call: Call,
     timeoutMs: number,
   ): Promise<SubgraphAnswer> {
     const timer = AbortSignal.timeout(Math.max(1, Math.ceil(timeoutMs)));
     const signal = AbortSignal.any([timer, call.signal]);
-    const headers = headersOf(body, call, timeoutMs);
+    const headers = {
+      ...headersOf(body, call, timeoutMs),
+      ...(!this.#isForeign && ourHeadersOf(call)),
+    };
+    let refused: unknown;
     for (const place of this.#order()) {
+      const path = place.path + below || "/";
       try {
         const answer = await place.pool.request({ method: "POST", path, headers, body, signal });
         const release = answer.headers[RELEASE_HEADER];
         return {
           status: answer.statusCode,
-          release: typeof release === "string" ? release : undefined,
+          release: typeof release === "string" && !this.#isForeign ? release : undefined,
           content: JSON.parse(await answer.body.text()),
         };
       } catch (error) {
@@ -80,9 +100,10 @@ export class Subgraphs {
         if (timer.aborted) throw new SubgraphLate(path, { cause: error });
         if (!neverConnected(error)) throw new SubgraphLost(path, { cause: error });
         place.downUntil = performance.now() + DOWN_MS;
+        refused = error;
       }
     }
-    throw new SubgraphLost(path);
+    throw new SubgraphLost(below, { cause: refused });
   }
 
   /** Whether some place says that its subgraphs can work. */
@@ -126,15 +147,28 @@ function headersOf(
 ): Record<string, string> {
   return {
     ...(typeof body === "string" && { "content-type": "application/json" }),
+    accept: "application/json",
     traceparent: call.trace.traceparent,
     [TENANT_HEADER]: call.tenant,
     [TIMEOUT_HEADER]: String(Math.max(1, Math.floor(timeoutMs - reserveMs(timeoutMs)))),
+  };
+}
+
+/** What only processes of this mesh are told. */
+function ourHeadersOf(call: Call): Record<string, string> {
+  return {
     ...(call.token && { [TOKEN_HEADER]: call.token }),
     ...(call.release && { [RELEASE_HEADER]: call.release }),
   };
 }
 
+/** What an address has behind its origin; nothing when that is the root. */
+function pathOf(address: string): string {
+  const { pathname, search } = new URL(address);
+  return (pathname === "/" ? "" : pathname) + search;
+}
+
 function neverConnected(error: unknown): boolean {
   const code = (error as { code?: unknown } | undefined)?.code;
-  return code === "ECONNREFUSED" || code === "UND_ERR_CONNECT_TIMEOUT";
+  return typeof code === "string" && UNCONNECTED.has(code);
 }
