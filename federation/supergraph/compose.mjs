@@ -12,7 +12,7 @@ const subgraphs = JSON.parse(readFileSync(0, "utf8"));
 const result = composeServices(
   Object.entries(subgraphs).map(([name, sdl]) => ({
     name,
-    typeDefs: parse(sdl, { noLocation: true }),
+    typeDefs: parsed(name, sdl),
     url: `http://subgraphs.invalid/${name}`,
   })),
 );
@@ -22,4 +22,15 @@ if (result.errors) {
   }
   process.exit(1);
 }
+
+function parsed(name, sdl) {
+  try {
+    return parse(sdl, { noLocation: true });
+  } catch (error) {
+    const { line, column } = error.locations?.[0] ?? {};
+    console.error(`INVALID_GRAPHQL: [${name}] ${error.message} (${line}:${column})`);
+    process.exit(1);
+  }
+}
+
 console.log(JSON.stringify({ supergraph: result.supergraphSdl, api: result.publicSdl }));

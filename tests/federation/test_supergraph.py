@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from federation.subgraphs import schemas
 from federation.subgraphs.schemas import SUBGRAPHS, sdl
 from federation.supergraph.breaking import breaking_changes
 from federation.supergraph.compose import FOLDER, CompositionError, compose
+from mesh.generate import main
 
 LINK = 'extend schema @link(url: "https://specs.apollo.dev/federation/v2.9", import: ["@key"])'
 
@@ -27,9 +29,43 @@ def test_what_does_not_compose_is_named():
 
 
 def test_a_schema_that_is_none_is_named():
-    """What is no SDL at all is an error, and no supergraph."""
-    with pytest.raises(CompositionError, match="Syntax Error"):
-        compose({"broken": "type {"})
+    """What is no SDL at all is an error that names the subgraph and the place."""
+    with pytest.raises(CompositionError, match=r"\[broken\] Syntax Error: .* \(2:6\)"):
+        compose({"nsfw": sdl("nsfw"), "broken": "scalar A\ntype {"})
+
+
+def test_types_that_differ_are_named():
+    """A field that two subgraphs give different types is an error that names both."""
+    texts = {
+        name: f'{LINK}\ntype Query {{ a{name}: Thing }} type Thing @key(fields: "id") '
+        f"{{ id: ID! size: {kind} @shareable }}"
+        for name, kind in (("one", "Int"), ("two", "String"))
+    }
+    with pytest.raises(CompositionError) as raised:
+        compose(
+            {
+                name: text.replace('["@key"]', '["@key", "@shareable"]')
+                for name, text in texts.items()
+            }
+        )
+    for said in ("Thing.size", '"one"', '"two"'):
+        assert said in str(raised.value)
+
+
+def test_nothing_is_generated_of_subgraphs_that_do_not_compose(monkeypatch: pytest.MonkeyPatch):
+    """`make generate` ends with the subgraph and the field, and writes nothing."""
+    monkeypatch.setitem(schemas.SUBGRAPHS, "other", lambda: _Clash())
+    with pytest.raises(SystemExit) as raised:
+        main([])
+    assert "Image.nsfw" in str(raised.value)
+    assert '"other"' in str(raised.value)
+
+
+class _Clash:
+    """A subgraph that claims a field of another one."""
+
+    def as_str(self) -> str:
+        return f'{LINK}\ntype Image @key(fields: "id") {{ id: ID! nsfw: Int }}'
 
 
 def test_every_subgraph_is_in_the_supergraph():
