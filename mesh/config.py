@@ -7,7 +7,8 @@
     retention_days: 365
     audit: {url: postgresql://…, required: true}
     redis_url: redis://127.0.0.1:6379/0
-    graphql: {production: true, only_known: true, documents: manifest.json}
+    graphql: {production: true, only_known: true, documents: manifest.json,
+              supergraph: supergraph.graphql, foreign_subgraphs: {products: http://10.0.0.7/graphql}}
 
 Every part may be left out. `docs/tenants.md` says what each does.
 """
@@ -16,8 +17,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 import yaml
@@ -68,8 +70,7 @@ def _redis(url: str) -> str:
 
 def _json_beside(path: Path, info: ValidationInfo, member: str) -> Path:
     """A file beside the configuration file, whose JSON has a member that is not empty."""
-    folder: Path = (info.context or {}).get("folder", Path())
-    whole = (folder / path).absolute()
+    whole = _beside(path, info)
     try:
         found = json.loads(whole.read_text())
     except OSError as error:
@@ -79,6 +80,25 @@ def _json_beside(path: Path, info: ValidationInfo, member: str) -> Path:
     if not isinstance(found, dict) or not found.get(member):
         raise ValueError(f"{whole}: has no {member}")
     return whole
+
+
+def _beside(path: Path, info: ValidationInfo) -> Path:
+    """A path that is relative to the configuration file."""
+    folder: Path = (info.context or {}).get("folder", Path())
+    return (folder / path).absolute()
+
+
+def _subgraph(name: str) -> str:
+    if not re.fullmatch("[a-z][a-z0-9-]{0,62}", name):
+        raise ValueError("must be 1 to 63 of a-z, 0-9 and -, beginning with a letter")
+    return name
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.netloc or "," in text:
+        raise ValueError("must be a URL, as in http://10.0.0.7:9001/graphql")
+    return text
 
 
 def _claim(name: str) -> str:
@@ -141,11 +161,26 @@ class Graphql(_Part):
     """Only documents of the manifest run."""
     documents: Path | None = Field(default=None, strict=False)
     """The manifest of known documents, relative to the configuration file; else the mesh's own."""
+    supergraph: Path | None = Field(default=None, strict=False)
+    """The composed supergraph, relative to the configuration file; else the mesh's own."""
+    foreign_subgraphs: dict[
+        Annotated[str, AfterValidator(_subgraph)], Annotated[str, AfterValidator(_url)]
+    ] = {}
+    """Where the subgraphs of other teams are, by their names in the supergraph."""
 
     @field_validator("documents")
     @classmethod
-    def _readable(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+    def _manifest(cls, path: Path | None, info: ValidationInfo) -> Path | None:
         return None if path is None else _json_beside(path, info, "operations")
+
+    @field_validator("supergraph")
+    @classmethod
+    def _readable(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        if path is not None:
+            path = _beside(path, info)
+            if not path.is_file():
+                raise ValueError(f"{path}: is no file")
+        return path
 
 
 class MeshConfig(_Part):
@@ -186,6 +221,10 @@ class MeshConfig(_Part):
             "VISIONMESH_GRAPHQL_PRODUCTION": "true" if self.graphql.production else "",
             "VISIONMESH_GRAPHQL_ONLY_KNOWN": "true" if self.graphql.only_known else "",
             "VISIONMESH_DOCUMENTS": str(self.graphql.documents or ""),
+            "VISIONMESH_SUPERGRAPH": str(self.graphql.supergraph or ""),
+            "VISIONMESH_FOREIGN_SUBGRAPHS": ",".join(
+                f"{name}={url}" for name, url in self.graphql.foreign_subgraphs.items()
+            ),
         }
         return {name: value for name, value in said.items() if value}
 
@@ -214,14 +253,12 @@ def load(path: Path | None) -> MeshConfig:
     except (ValueError, RecursionError) as error:  # no UTF-8, a 13th month, a thousand brackets
         raise InvalidOption(f"{path}: is no YAML: {error}") from None
     try:
-        return MeshConfig.model_validate({} if found is None else found, context=_beside(path))
+        return MeshConfig.model_validate(
+            {} if found is None else found, context={"folder": path.parent}
+        )
     except ValidationError as error:
         said = "; ".join(map(_said, error.errors()[:SHOWN_ERRORS]))
         raise InvalidOption(f"{path}: {said}") from None
-
-
-def _beside(path: Path) -> dict[str, Any]:
-    return {"folder": path.parent}
 
 
 def _yaml_fault(error: yaml.YAMLError) -> str:

@@ -27,7 +27,12 @@ tenants:
 retention_days: 365
 audit: {url: "postgresql://audit@db/audit", required: true}
 redis_url: redis://127.0.0.1:6379/0
-graphql: {production: true, only_known: true, documents: known.json}
+graphql:
+  production: true
+  only_known: true
+  documents: known.json
+  supergraph: super.graphql
+  foreign_subgraphs: {products: "http://shop:9001/graphql", "stock": "https://stock/graphql"}
 """
 
 
@@ -35,6 +40,7 @@ graphql: {production: true, only_known: true, documents: known.json}
 def file(tmp_path):
     (tmp_path / "jwks.json").write_text('{"keys": [{"kty": "RSA"}]}')
     (tmp_path / "known.json").write_text('{"operations": [{"id": "a"}]}')
+    (tmp_path / "super.graphql").touch()
     return tmp_path / "mesh.yaml"
 
 
@@ -63,6 +69,10 @@ def test_everything_reaches_the_processes(file, monkeypatch):
         assert env["VISIONMESH_GRAPHQL_PRODUCTION"] == "true"
         assert env["VISIONMESH_GRAPHQL_ONLY_KNOWN"] == "true"
         assert env["VISIONMESH_DOCUMENTS"] == str(file.parent / "known.json")
+        assert env["VISIONMESH_SUPERGRAPH"] == str(file.parent / "super.graphql")
+        assert env["VISIONMESH_FOREIGN_SUBGRAPHS"] == (
+            "products=http://shop:9001/graphql,stock=https://stock/graphql"
+        )
         assert env["VISIONMESH_TOKEN"] == "secret"
         assert ("MORE" in env) == (program.name == "rest")
 
@@ -136,6 +146,9 @@ def test_keys_of_jwts_lie_beside_the_file(file, monkeypatch):
         ("jwt: {audiences: [b], jwks: jwks.json}", "jwt.issuer: Field required"),
         ("graphql: {documents: none.json}", "none.json: No such file"),
         ("graphql: {documents: jwks.json}", "jwks.json: has no operations"),
+        ("graphql: {supergraph: none.graphql}", "none.graphql: is no file"),
+        ("graphql: {foreign_subgraphs: {shop: nowhere}}", "foreign_subgraphs.shop: must be a URL"),
+        ("graphql: {foreign_subgraphs: {Shop: 'http://a'}}", "must be 1 to 63 of a-z"),
         ("graphql: {introspection: false}", "graphql.introspection: there is no such field"),
         ("[1, 2]", "Input should be a valid dictionary"),
         ("jwt: {tenant_claim: a/b, issuer: a}", "jwt.tenant_claim: must have no /"),
