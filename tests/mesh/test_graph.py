@@ -211,9 +211,9 @@ async def test_graphiql_in_a_browser(mesh: World, tmp_path: Path):
     """Chromium shows GraphiQL with the example queries, and loads nothing from elsewhere."""
     page, console = await browse(f"{mesh.mesh.edge_url}/graphql", tmp_path / "profile")
     assert console == []
-    assert "graphiql-container" in page
-    assert "Verdict" in page
-    assert "rejectionReasons" in page
+    # As attributes and text they are there only when the page's script has run.
+    assert '<div class="graphiql-container' in page
+    assert ">Verdict<" in page
 
 
 async def test_a_changed_policy_changes_the_next_answer(mesh: World, policies: Path):
