@@ -31,7 +31,7 @@ up: setup
 
 test: setup
 	@tests/packages.sh
-	pytest
+	pytest --numprocesses 2 --dist loadfile
 
 lint: setup
 	ruff check .

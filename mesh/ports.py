@@ -6,7 +6,7 @@ import errno
 import ipaddress
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from mesh.errors import InvalidOption, PortInUse
@@ -73,15 +73,13 @@ def check_free(edge_port: int, replicas: Mapping[str, int], edge_host: str = HOS
             )
 
 
-def free_block() -> int:
-    """An edge port whose whole block is free at the moment.
+BLOCKS: Final = range(10_000, 32_000, 100)
+"""Edge ports below those that Linux gives to outgoing connections: two blocks never overlap."""
 
-    Taken at random below the ports that Linux gives to outgoing connections, and aligned: two
-    blocks are the same or apart.
-    """
-    blocks = list(range(10_000, 32_000, 100))
-    random.shuffle(blocks)
-    for block in blocks:
+
+def free_block(blocks: Sequence[int] = BLOCKS) -> int:
+    """An edge port, one of `blocks` at random, whose whole block is free at the moment."""
+    for block in random.sample(blocks, len(blocks)):
         if all(_free(port) for port in range(block, block + SPAN)):
             return block
     raise PortInUse(f"no {SPAN} free ports in a row")
