@@ -7,7 +7,7 @@ import type { Bodies } from "./bodies.ts";
 import { Call } from "./call.ts";
 import contract from "./contract.json" with { type: "json" };
 import { type Documents, hashOf } from "./documents.ts";
-import { Refusal, Refusals, masked, told } from "./errors.ts";
+import { Refusal, Refusals, type SharedError, masked, told, traced } from "./errors.ts";
 import { Flights } from "./flights.ts";
 import { MAX_FORM_BYTES, fromForm } from "./forms.ts";
 import { FORGET, KEEP, PINNED, canonical, etagOf, isNamed } from "./freshness.ts";
@@ -28,7 +28,6 @@ import {
 } from "./requests.ts";
 import type { Router } from "./router.ts";
 import { type Subgraphs, TIMEOUT_HEADER } from "./subgraphs.ts";
-import type { SupergraphFile } from "./supergraph.ts";
 import { TENANT_HEADER, TOKEN_HEADER, tenantOf } from "./tenancy.ts";
 import { type Trace, traceOf } from "./tracing.ts";
 
@@ -42,11 +41,20 @@ export interface Answer {
   body: string;
 }
 
-/** What an execution came to. */
+/** What an execution came to, for all who share it. */
 interface Outcome {
-  body: string;
+  /** JSON; the whole answer but for the errors, each of which names its caller's trace. */
+  data: string;
+  errors: readonly SharedError[];
   /** The one release that made it; empty when there is none, or an error. */
   release: string;
+  /** Of who began it. */
+  traceId: string;
+}
+
+/** An operation of the supergraph that was there when it was checked. */
+interface Ready extends Checked {
+  graph: string;
 }
 
 /** For whom a request is, and until when. */
@@ -59,7 +67,6 @@ interface Caller {
 
 export interface EndpointParts {
   router: Router;
-  supergraph: SupergraphFile;
   subgraphs: Subgraphs;
   documents: Documents;
   operations: Operations;
@@ -122,11 +129,12 @@ export class Endpoint {
       if (kept && isNamed(ifNoneMatch, kept.etag)) return notModified(kept);
     }
     const outcome = await this.#shared(operation, release, caller);
+    const body = this.#body(outcome, caller.trace);
     if (!isLasting || !outcome.release || (pinned && outcome.release !== pinned)) {
-      return json(200, outcome.body, { "cache-control": FORGET });
+      return json(200, body, { "cache-control": FORGET });
     }
     const kept = this.#kept(operation, target, outcome.release);
-    return isNamed(ifNoneMatch, kept.etag) ? notModified(kept) : json(200, outcome.body, kept);
+    return isNamed(ifNoneMatch, kept.etag) ? notModified(kept) : json(200, body, kept);
   }
 
   async #post(
@@ -158,17 +166,18 @@ export class Endpoint {
     });
     const accepted = request.headers.accept ?? "";
     const isNew = accepted.includes(RESPONSE_TYPE) && !accepted.includes(JSON_TYPE);
-    return json(200, outcome.body, { "cache-control": FORGET }, isNew ? RESPONSE_TYPE : JSON_TYPE);
+    const body = this.#body(outcome, caller.trace);
+    return json(200, body, { "cache-control": FORGET }, isNew ? RESPONSE_TYPE : JSON_TYPE);
   }
 
   /** The operation that is asked for. Throws Refusal, Refusals. */
-  async #checked(asked: Asked): Promise<Checked> {
+  async #checked(asked: Asked): Promise<Ready> {
     const { documents, operations, router } = this.#parts;
-    const schema = await router.schema();
+    const { schema, version: graph } = await router.graph();
     const source = this.#text(asked);
     const checked = operations.check(schema, source, asked.operationName, asked.variables);
     if (asked.hash && asked.text) documents.register(asked.hash, source);
-    return checked;
+    return { ...checked, graph };
   }
 
   #text({ text, hash }: Asked): string {
@@ -207,9 +216,9 @@ export class Endpoint {
     }
   }
 
-  #shared(operation: Checked, release: string, caller: Caller): Promise<Outcome> {
-    const { hash, name, variables } = operation;
-    const key = [caller.tenant, release, hash, name, canonical(variables)].join("\0");
+  #shared(operation: Ready, release: string, caller: Caller): Promise<Outcome> {
+    const { graph, hash, name, variables } = operation;
+    const key = [caller.tenant, graph, release, hash, name, canonical(variables)].join("\0");
     return this.#flights.join(key, caller.deadline, caller.signal, (signal) =>
       this.#execute(operation, release, caller, signal),
     );
@@ -223,20 +232,28 @@ export class Endpoint {
   ): Promise<Outcome> {
     const { router, token } = this.#parts;
     const call = new Call({ ...caller, signal, token, release });
-    const { data, errors } = await router.execute(operation, call);
-    if (!errors?.length) return { body: JSON.stringify({ data }), release: call.madeBy() };
+    const result = await router.execute(operation, call);
     const { traceId } = caller.trace;
     const note = (error: GraphQLError) => this.#unexpected(error, traceId);
-    const shown = errors.map((error) => masked(error, traceId, note));
-    return { body: JSON.stringify({ data: data ?? null, errors: shown }), release: "" };
+    const errors = (result.errors ?? []).map((error) => masked(error, note));
+    const data = JSON.stringify(result.data ?? null);
+    return { data, errors, release: errors.length ? "" : call.madeBy(), traceId };
   }
 
-  #kept(operation: Checked, target: Target, release: string): { etag: string } & Answer["headers"] {
-    const { hash, name = "", variables } = operation;
-    const version = this.#parts.supergraph.version;
+  /** An outcome as one of those who share it is told it. */
+  #body({ data, errors, traceId: begun }: Outcome, { traceId }: Trace): string {
+    if (!errors.length) return `{"data":${data}}`;
+    // What went wrong is logged, here and behind, with the trace of who began.
+    if (traceId !== begun) this.#parts.log.info("errors of a shared execution", { traceId, begun });
+    const own = errors.map((error) => traced(error, traceId));
+    return `{"data":${data},"errors":${JSON.stringify(own)}}`;
+  }
+
+  #kept(operation: Ready, target: Target, release: string): { etag: string } & Answer["headers"] {
+    const { graph, hash, name = "", variables } = operation;
     return {
       "cache-control": target.release ? PINNED : KEEP,
-      etag: etagOf(version, release, hash, name, canonical(variables)),
+      etag: etagOf(graph, release, hash, name, canonical(variables)),
       "content-location": pinnedUrl(target, release),
     };
   }

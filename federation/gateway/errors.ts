@@ -58,11 +58,17 @@ export class Refusals extends Error {
   }
 }
 
-export interface TellableError {
+/** What an error of an execution is to everybody who shares it. */
+export interface SharedError {
   message: string;
   locations?: readonly { line: number; column: number }[];
   path?: readonly (string | number)[];
-  extensions: { code: string; field?: string; limit?: string; traceId: string };
+  extensions: { code: string; field?: string; limit?: string };
+}
+
+/** As one client sees it. */
+export interface TellableError extends SharedError {
+  extensions: SharedError["extensions"] & { traceId: string };
 }
 
 /** A refusal as clients see it. */
@@ -79,6 +85,11 @@ export function told(refusal: Refusal, traceId: string): TellableError {
   };
 }
 
+/** A shared error with the trace of one who is told it. */
+export function traced(error: SharedError, traceId: string): TellableError {
+  return { ...error, extensions: { ...error.extensions, traceId } };
+}
+
 /**
  * An error of an execution as clients see it. `unexpected` takes those that are masked.
  *
@@ -87,14 +98,13 @@ export function told(refusal: Refusal, traceId: string): TellableError {
  */
 export function masked(
   error: GraphQLError,
-  traceId: string,
   unexpected: (error: GraphQLError) => void,
-): TellableError {
+): SharedError {
   const { code, field, limit } = error.extensions ?? {};
   const place = error.path ? { path: error.path } : {};
   if (typeof code !== "string" || code === "INTERNAL" || !DOMAIN.has(code)) {
     unexpected(error);
-    return { message: "internal error", ...place, extensions: { code: "INTERNAL", traceId } };
+    return { message: "internal error", ...place, extensions: { code: "INTERNAL" } };
   }
   return {
     message: error.message,
@@ -103,7 +113,6 @@ export function masked(
       code,
       ...(typeof field === "string" && { field }),
       ...(typeof limit === "string" && { limit }),
-      traceId,
     },
   };
 }

@@ -26,11 +26,10 @@ async function main(settings: Settings): Promise<void> {
     [...settings.foreign].map(([name, places]) => [name, new Subgraphs(places, true)] as const),
   );
   const executions = new Executions(subgraphs, foreign, settings.timeoutsMs, log);
-  const router = new Router(supergraph, executions, settings.pollMs);
-  await router.schema();
+  const router = new Router(supergraph, executions, settings.pollMs, log);
+  await router.graph();
   const endpoint = new Endpoint({
     router,
-    supergraph,
     subgraphs,
     documents: new Documents(known),
     operations: new Operations(production),

@@ -11,6 +11,7 @@ import type { DocumentNode, ExecutionResult, GraphQLSchema } from "graphql";
 import type { Call } from "./call.ts";
 import contract from "./contract.json" with { type: "json" };
 import type { Executions } from "./execution.ts";
+import type { Log } from "./log.ts";
 import type { SupergraphFile } from "./supergraph.ts";
 
 const DRAIN_MS = contract.defaultTimeoutMs; // what runs on an earlier supergraph finishes on it
@@ -30,16 +31,30 @@ interface Work {
   result?: ExecutionResult;
 }
 
+/** What clients may ask, and the supergraph's version that it belongs to. */
+export interface Graph {
+  schema: GraphQLSchema;
+  version: string;
+}
+
 export class Router {
   readonly #runtime: GatewayRuntime;
-  #schema: GraphQLSchema | undefined;
+  readonly #supergraph: SupergraphFile;
+  readonly #pollMs: number;
+  readonly #log: Log;
+  #graph: Graph | undefined;
+  #lookedAt = 0;
+  #looking: Promise<void> | undefined;
 
-  constructor(supergraph: SupergraphFile, executions: Executions, pollMs: number) {
+  /** `pollMs`: how old what is known of the supergraph's file may be. */
+  constructor(supergraph: SupergraphFile, executions: Executions, pollMs: number, log: Log) {
+    this.#supergraph = supergraph;
+    this.#pollMs = pollMs;
+    this.#log = log;
     const signals = ["SIGINT", "SIGTERM"] as const;
     const before = signals.map((name) => process.listeners(name));
     this.#runtime = createGatewayRuntime({
       supergraph: () => supergraph.read(),
-      pollingInterval: pollMs,
       gracefulSchemaReload: { drainTimeout: DRAIN_MS },
       unifiedGraphHandler: unifiedGraphHandler as unknown as UnifiedGraphHandler,
       transports: { http: executions.transport() },
@@ -61,10 +76,25 @@ export class Router {
     });
   }
 
-  /** What clients may ask. Throws when there never was a good supergraph. */
-  async schema(): Promise<GraphQLSchema> {
-    const loaded = await this.#runtime.getSchema();
-    return this.#schema ?? loaded;
+  /** Of the file as it was at most `pollMs` ago. Throws when there never was a good one. */
+  async graph(): Promise<Graph> {
+    if (!this.#graph) await this.#runtime.getSchema();
+    else if (performance.now() - this.#lookedAt >= this.#pollMs) {
+      this.#looking ??= this.#look().finally(() => (this.#looking = undefined));
+      await this.#looking;
+    }
+    if (!this.#graph) throw new Error("there is no supergraph");
+    return this.#graph;
+  }
+
+  /** The router's own polling would answer by the old graph while it looks. */
+  async #look(): Promise<void> {
+    try {
+      await this.#runtime.invalidateUnifiedGraph();
+    } catch (error) {
+      this.#log.error("supergraph not taken up", { reason: String(error) });
+    }
+    this.#lookedAt = performance.now();
   }
 
   async execute(operation: Operation, call: Call): Promise<ExecutionResult> {
@@ -82,7 +112,7 @@ export class Router {
     const workOf = (context: object) => (context as { work: Work }).work;
     return {
       onSchemaChange: ({ schema }) => {
-        this.#schema = schema;
+        this.#graph = { schema, version: this.#supergraph.version };
       },
       onRequestParse: ({ serverContext, setRequestParser }) => {
         const { text, name, variables } = workOf(serverContext).operation;

@@ -8,8 +8,7 @@ import { buildASTSchema, parse } from "graphql";
 import type { Log } from "./log.ts";
 
 /**
- * Reads the file whenever it is asked, and gives the last supergraph that was good. The router asks
- * when a request comes and the last time was long enough ago.
+ * Reads the file whenever it is asked, and gives the last supergraph that was good.
  *
  * The router's own watching of files dies of a malformed one and misses changes after a rename.
  */

@@ -449,6 +449,27 @@ async def test_equal_requests_at_once_are_one_execution(graph: World, front: Gat
     assert len(graph.nsfw.calls) == 1
 
 
+async def test_who_shares_an_execution_is_told_their_own_trace(graph: World, front: Gateway):
+    """Errors of a shared execution name the trace of who reads them, not of who began it."""
+    (image,) = await graph.stored(1)
+    graph.nsfw.released.clear()
+    graph.detection.error = errors.Overloaded("busy")
+    traces = [f"{number:032x}" for number in range(1, 6)]
+    asked = [
+        asyncio.create_task(
+            front.ask(PAGE, {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}, ids=[image])
+        )
+        for trace in traces
+    ]
+    await front.arrived(5)
+    await graph.nsfw.asked.wait()
+    graph.nsfw.released.set()
+    answers = await asyncio.gather(*asked)
+    told = [answer.json["errors"][0]["extensions"]["traceId"] for answer in answers]
+    assert told == traces
+    assert len(graph.nsfw.calls) == 1
+
+
 async def test_only_envoy_says_for_whom_it_is(tmp_path: Path):
     """With a token, who does not show it is refused, and a tenant's images are its own."""
     token = "t" * 32
@@ -482,6 +503,17 @@ def _replace(file: Path, text: str) -> None:
     draft.replace(file)
 
 
+DESCRIPTION = '{ __type(name: "Image") { description } }'
+OTHER = "An image that is stored."
+
+
+def _other(supergraph: str) -> str:
+    """Another good one."""
+    changed = supergraph.replace("A stored image.", OTHER)
+    assert changed != supergraph
+    return changed
+
+
 async def test_a_bad_supergraph_changes_nothing_and_a_good_one_is_taken(
     graph: World, tmp_path: Path
 ):
@@ -499,16 +531,46 @@ async def test_a_bad_supergraph_changes_nothing_and_a_good_one_is_taken(
                 return [line["level"] for line in front.logged].count("error") > most
 
             await until(refused, "the bad file was noticed")
-        changed = good.replace("A stored image.", "An image that is stored.")
-        assert changed != good
-        _replace(file, changed)
+        _replace(file, _other(good))
 
         async def taken_up() -> bool:
-            answer = await front.ask('{ __type(name: "Image") { description } }')
-            return "An image that is stored." in answer.text
+            return OTHER in (await front.ask(DESCRIPTION)).text
 
         await until(taken_up, "the good file was taken up")
         assert (await front.ask(SCORES, id=UNKNOWN)).places == {("image",): "IMAGE_NOT_FOUND"}
+
+
+async def test_the_first_request_after_a_change_is_answered_by_the_new_graph(
+    graph: World, tmp_path: Path
+):
+    """Nobody is answered by a graph that is older than the interval says."""
+    file = tmp_path / "supergraph.graphql"
+    good = (SUPERGRAPH / "supergraph.graphql").read_text()
+    file.write_text(good)
+    env = {"VISIONMESH_SUPERGRAPH": str(file), "VISIONMESH_SUPERGRAPH_POLL_MS": "0"}
+    async with gateway(graph, **env) as front:
+        for _ in range(3):
+            assert OTHER not in (await front.ask(DESCRIPTION)).text
+            _replace(file, _other(good))
+            assert OTHER in (await front.ask(DESCRIPTION)).text
+            _replace(file, good)
+
+
+async def test_a_changed_graph_makes_no_old_tag_good(graph: World, tmp_path: Path):
+    """What was kept of one supergraph is asked for again under the next."""
+    (image,) = await graph.stored(1)
+    file = tmp_path / "supergraph.graphql"
+    good = (SUPERGRAPH / "supergraph.graphql").read_text()
+    file.write_text(good)
+    env = {"VISIONMESH_SUPERGRAPH": str(file), "VISIONMESH_SUPERGRAPH_POLL_MS": "0"}
+    async with gateway(graph, **env) as front:
+        first = await front.get(query=SCORES, variables={"id": image})
+        known = {"If-None-Match": first.headers["ETag"]}
+        same = await front.get(known, query=SCORES, variables={"id": image})
+        _replace(file, _other(good))
+        changed = await front.get(known, query=SCORES, variables={"id": image})
+    assert [same.status, changed.status] == [304, 200]
+    assert changed.headers["ETag"] != first.headers["ETag"]
 
 
 async def test_what_is_in_flight_finishes(graph: World, front: Gateway):
