@@ -27,6 +27,7 @@ export class Executions {
   readonly #foreign: ReadonlyMap<string, Subgraphs>;
   readonly #timeoutsMs: ReadonlyMap<string, number>;
   readonly #log: Log;
+  readonly #newBreaker: () => Breaker;
   readonly #breakers = new Map<string, Breaker>();
 
   /** `foreign` are other teams' subgraphs, by name; all others are ours. */
@@ -35,11 +36,13 @@ export class Executions {
     foreign: ReadonlyMap<string, Subgraphs>,
     timeoutsMs: ReadonlyMap<string, number>,
     log: Log,
+    newBreaker: () => Breaker = () => new Breaker(),
   ) {
     this.#subgraphs = subgraphs;
     this.#foreign = foreign;
     this.#timeoutsMs = timeoutsMs;
     this.#log = log;
+    this.#newBreaker = newBreaker;
   }
 
   /** As the router takes it; where a subgraph is, is ours to know and not the supergraph's. */
@@ -105,7 +108,7 @@ export class Executions {
 
   #breaker(name: string): Breaker {
     let breaker = this.#breakers.get(name);
-    if (!breaker) this.#breakers.set(name, (breaker = new Breaker()));
+    if (!breaker) this.#breakers.set(name, (breaker = this.#newBreaker()));
     return breaker;
   }
 }

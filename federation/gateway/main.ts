@@ -12,7 +12,6 @@ import { type Settings, settingsOf } from "./settings.ts";
 import { Subgraphs } from "./subgraphs.ts";
 import { SupergraphFile } from "./supergraph.ts";
 
-const UPLOAD_BUDGET_BYTES = 256_000_000; // bodies in memory at once (a guess)
 const GRACE_MS = 10_000;
 
 async function main(settings: Settings): Promise<void> {
@@ -23,7 +22,7 @@ async function main(settings: Settings): Promise<void> {
   const known = readManifest(settings.documents);
   const subgraphs = new Subgraphs(settings.subgraphs);
   const foreign = new Map(
-    [...settings.foreign].map(([name, places]) => [name, new Subgraphs(places, true)] as const),
+    [...settings.foreign].map(([name, places]) => [name, new Subgraphs(places, { isForeign: true })] as const),
   );
   const executions = new Executions(subgraphs, foreign, settings.timeoutsMs, log);
   const router = new Router(supergraph, executions, settings.pollMs, log);
@@ -33,7 +32,7 @@ async function main(settings: Settings): Promise<void> {
     subgraphs,
     documents: new Documents(known),
     operations: new Operations(production),
-    bodies: new Bodies(UPLOAD_BUDGET_BYTES),
+    bodies: new Bodies(settings.uploadBudgetBytes),
     token,
     onlyKnown,
     log,

@@ -21,6 +21,8 @@ export interface Settings {
   pollMs: number;
   /** How long one call of a subgraph may take, `*` for those without an entry. */
   timeoutsMs: ReadonlyMap<string, number>;
+  /** Request bodies in memory at once, all of them together. */
+  uploadBudgetBytes: number;
   logLevel: string;
   logJson: boolean;
 }
@@ -47,6 +49,7 @@ export function settingsOf(env: NodeJS.ProcessEnv): Settings {
     onlyKnown: flag("GRAPHQL_ONLY_KNOWN", text("GRAPHQL_ONLY_KNOWN")),
     pollMs: whole("SUPERGRAPH_POLL_MS", text("SUPERGRAPH_POLL_MS", "2000")),
     timeoutsMs: timeouts(text("SUBGRAPH_TIMEOUTS_MS")),
+    uploadBudgetBytes: whole("UPLOAD_BUDGET_BYTES", text("UPLOAD_BUDGET_BYTES", "256000000")),
     logLevel: text("LOG_LEVEL", "info"),
     logJson: flag("LOG_JSON", text("LOG_JSON")),
   };

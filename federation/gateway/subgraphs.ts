@@ -41,17 +41,23 @@ interface Place {
   downUntil: number;
 }
 
+export interface SubgraphsOptions {
+  /** Of another team: told the tenant and never the token, and no release is believed of it. */
+  isForeign?: boolean;
+  /** In milliseconds. */
+  now?: () => number;
+}
+
 export class Subgraphs {
   readonly #places: readonly Place[];
   readonly #isForeign: boolean;
+  readonly #now: () => number;
   #next = 0;
 
-  /**
-   * `addresses` are base URLs of processes that all serve the same subgraphs. Those of another team
-   * (`isForeign`) are told the tenant and never the token, and no release is believed of them.
-   */
-  constructor(addresses: readonly string[], isForeign = false) {
-    this.#isForeign = isForeign;
+  /** `addresses` are base URLs of processes that all serve the same subgraphs. */
+  constructor(addresses: readonly string[], options: SubgraphsOptions = {}) {
+    this.#isForeign = options.isForeign ?? false;
+    this.#now = options.now ?? (() => performance.now());
     this.#places = addresses.map((address) => ({
       path: pathOf(address),
       pool: new Pool(new URL(address).origin, {
@@ -99,7 +105,7 @@ export class Subgraphs {
         call.signal.throwIfAborted();
         if (timer.aborted) throw new SubgraphLate(path, { cause: error });
         if (!neverConnected(error)) throw new SubgraphLost(path, { cause: error });
-        place.downUntil = performance.now() + DOWN_MS;
+        place.downUntil = this.#now() + DOWN_MS;
         refused = error;
       }
     }
@@ -129,7 +135,7 @@ export class Subgraphs {
     if (this.#places.length === 1) return this.#places;
     const start = this.#next++ % this.#places.length;
     const turned = [...this.#places.slice(start), ...this.#places.slice(0, start)];
-    const now = performance.now();
+    const now = this.#now();
     const isUp = ({ downUntil }: Place) => downUntil <= now;
     return [...turned.filter(isUp), ...turned.filter((place) => !isUp(place))];
   }

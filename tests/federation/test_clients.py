@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from federation.documents.manifest import documents
 from tests.federation.clients.python import gql_session
 from tests.federation.clients.urql import urql
 from tests.federation.gateway import Gateway, gateway
-from tests.federation.world import World, digest_of, world
+from tests.federation.world import World, digest_of
 from tests.support.photos import jpeg
 from visionmesh.moderation.v1 import moderation_pb2
 
@@ -25,18 +24,6 @@ UNKNOWN = "f" * 64
 VERDICT = documents()["verdict.graphql"]
 SCORES = "query Scores($id: ID!) { image(id: $id) { id nsfw { score } } }"
 UPLOAD = "mutation Upload($file: Upload!) { uploadImage(file: $file) { created image { id } } }"
-
-
-@pytest_asyncio.fixture
-async def graph(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path) as made:
-        yield made
-
-
-@pytest_asyncio.fixture
-async def front(graph: World) -> AsyncIterator[Gateway]:
-    async with gateway(graph) as made:
-        yield made
 
 
 @pytest_asyncio.fixture

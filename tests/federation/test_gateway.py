@@ -12,7 +12,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-import pytest_asyncio
 from aiohttp import web
 
 from federation.documents.manifest import FOLDER as DOCUMENTS
@@ -30,18 +29,6 @@ PAGE = (
     "query ($ids: [ID!]!) { images(ids: $ids) { id nsfw { score } detection { model { name } } } }"
 )
 FORM_HEADERS = {"apollo-require-preflight": "true"}
-
-
-@pytest_asyncio.fixture
-async def graph(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path) as made:
-        yield made
-
-
-@pytest_asyncio.fixture
-async def front(graph: World) -> AsyncIterator[Gateway]:
-    async with gateway(graph) as made:
-        yield made
 
 
 async def test_a_page_of_images_is_one_call_a_model(graph: World, front: Gateway):

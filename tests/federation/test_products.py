@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import pytest_asyncio
 from aiohttp import web
 
 from federation.supergraph.__main__ import extended
@@ -33,12 +32,6 @@ query ($first: Int!) {
   }
 }
 """
-
-
-@pytest_asyncio.fixture
-async def graph(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path) as made:
-        yield made
 
 
 def _run(*arguments: str) -> str:

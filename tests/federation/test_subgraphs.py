@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 import pytest
-import pytest_asyncio
 
 from services import errors
 from services.limits import MAX_BATCH_IMAGES
@@ -20,12 +18,6 @@ from visionmesh.moderation.v1 import moderation_pb2
 from visionmesh.ocr.v1.ocr_pb2 import TextLine
 
 UNKNOWN = "f" * 64
-
-
-@pytest_asyncio.fixture
-async def graph(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path) as made:
-        yield made
 
 
 async def test_a_hundred_images_are_one_call_a_model(graph: World):

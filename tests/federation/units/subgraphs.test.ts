@@ -1,0 +1,60 @@
+import assert from "node:assert/strict";
+import { type TestContext, test } from "node:test";
+
+import { SubgraphLost, Subgraphs } from "../../../federation/gateway/subgraphs.ts";
+import { type Place, answering, call, served } from "./serving.ts";
+
+/** Two places that serve the same, and who asks them at a time that is the test's. */
+async function two(t: TestContext) {
+  const places: [Place, Place] = [
+    await served(t, answering({ from: "one" })),
+    await served(t, answering({ from: "other" })),
+  ];
+  let now = 0;
+  const subgraphs = new Subgraphs(
+    places.map(({ url }) => url),
+    { now: () => now },
+  );
+  t.after(() => subgraphs.close());
+  const ask = () => subgraphs.post("/nsfw", "{}", call(), 5_000);
+  return { places, ask, wait: (ms: number) => void (now += ms) };
+}
+
+const asked = (places: readonly Place[]) => places.map((place) => place.asked);
+
+test("places are asked in turns", async (t) => {
+  const { places, ask } = await two(t);
+  for (let count = 0; count < 6; count += 1) await ask();
+  assert.deepEqual(asked(places), [3, 3]);
+});
+
+test("a place that is gone is passed over, and asked again later", async (t) => {
+  const { places, ask, wait } = await two(t);
+  await places[0].stop();
+  for (let count = 0; count < 4; count += 1) {
+    assert.deepEqual((await ask()).content, { from: "other" });
+  }
+  await places[0].start();
+  for (let count = 0; count < 4; count += 1) await ask();
+  assert.deepEqual(asked(places), [0, 8]); // it is left out for a second
+  wait(1_000);
+  for (let count = 0; count < 4; count += 1) await ask();
+  assert.deepEqual(asked(places), [2, 10]);
+});
+
+test("without any place the subgraph is lost, and there again with the first one", async (t) => {
+  const { places, ask } = await two(t);
+  await Promise.all(places.map((place) => place.stop()));
+  await assert.rejects(ask(), SubgraphLost);
+  await places[1].start();
+  assert.deepEqual((await ask()).content, { from: "other" });
+});
+
+test("what was sent to a place that then hangs up is not sent to another one", async (t) => {
+  const rude = await served(t, (request) => request.socket.destroy());
+  const other = await served(t, answering({}));
+  const subgraphs = new Subgraphs([rude.url, other.url]);
+  t.after(() => subgraphs.close());
+  await assert.rejects(subgraphs.post("/images", "{}", call(), 5_000), SubgraphLost);
+  assert.deepEqual(asked([rude, other]), [1, 0]);
+});
