@@ -13,6 +13,7 @@ export const TIMEOUT_HEADER = "x-request-timeout-ms";
 const CONNECT_TIMEOUT_MS = 500; // as Envoy's own
 const IDLE_MS = 60_000; // less than subgraphs keep their end open: federation/subgraphs/server.py
 const CONNECTIONS = 128; // to one place; a request more waits (a guess)
+const MAX_FOREIGN_BYTES = 16_000_000; // one answer of another team (a guess)
 const DOWN_MS = 1_000; // how long a place that refused a connection is left out (a guess)
 
 const UNCONNECTED: ReadonlySet<string> = new Set([
@@ -68,6 +69,7 @@ export class Subgraphs {
         // The signal ends what takes too long.
         headersTimeout: 0,
         bodyTimeout: 0,
+        maxResponseSize: this.#isForeign ? MAX_FOREIGN_BYTES : -1,
       }),
       downUntil: 0,
     }));

@@ -50,6 +50,17 @@ test("without any place the subgraph is lost, and there again with the first one
   assert.deepEqual((await ask()).content, { from: "other" });
 });
 
+test("an endless answer of another team is cut off", async (t) => {
+  const endless = await served(t, (request, response) => {
+    request.resume();
+    const more = () => void (response.destroyed || response.write("x".repeat(1_000_000), more));
+    more();
+  });
+  const subgraphs = new Subgraphs([endless.url], { isForeign: true });
+  t.after(() => subgraphs.close());
+  await assert.rejects(subgraphs.post("", "{}", call(), 60_000), SubgraphLost);
+});
+
 test("what was sent to a place that then hangs up is not sent to another one", async (t) => {
   const rude = await served(t, (request) => request.socket.destroy());
   const other = await served(t, answering({}));
