@@ -61,7 +61,7 @@ async def get(
     if release:
         parameters["release"] = release
     path = f"/graphql?{urlencode(parameters, quote_via=quote)}"
-    return _read(await mesh.call("GET", path, tenant=tenant, **(headers or {})))
+    return _read(await mesh.call("GET", path, data=None, tenant=tenant, **(headers or {})))
 
 
 def _read(answer: Answer) -> GraphAnswer:
