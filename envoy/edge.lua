@@ -50,14 +50,27 @@ local function canonical(path)
   return sorted
 end
 
+-- The path of a query with the release that a header asks for: only what is in the URL is in the
+-- cache's key. nil when there is nothing to change; what the URL says comes first, and what is no
+-- release's name is refused by the gateway.
+local function with_release(headers, path)
+  local release = headers:get("visionmesh-release")
+  if not release or not path:find("^/graphql%f[?%z]") then return nil end
+  headers:remove("visionmesh-release")
+  if path:find("[?&]release=") then return nil end
+  return path .. (path:find("?", 1, true) and "&" or "?") .. "release=" .. release:gsub("%W", "_")
+end
+
 function envoy_on_request(handle)
   local headers = handle:headers()
   handle:streamInfo():dynamicMetadata():set("visionmesh", "trace_id", adopt_trace(headers))
 
   local method = headers:get(":method")
   if method == "GET" or method == "HEAD" then
-    local path = canonical(headers:get(":path"))
-    if path then headers:replace(":path", path) end
+    local path = headers:get(":path")
+    local released = with_release(headers, path)
+    local changed = canonical(released or path) or released
+    if changed then headers:replace(":path", changed) end
   end
 
   -- A body that says that it is too long is refused before it is sent; the buffer filter counts

@@ -12,13 +12,14 @@ from strawberry.dataloader import DataLoader
 from federation.subgraphs.loading import OutcomeLoader
 from services import errors
 from services.client.mesh import MeshClient
+from services.client.verdicts import check_made_by, is_final
 from services.errors import VisionmeshError
 from services.media.record import ImageRecord
 from services.media.store import ImageStore
 from services.releases.release import Release
 from services.releases.releases import DEFAULT_POLICY, Releases
-from services.serving import tenancy
-from visionmesh.common.v1.image_pb2 import ImageRef
+from services.serving import status, tenancy
+from visionmesh.common.v1.image_pb2 import ImageRef, ImageSize
 from visionmesh.moderation.v1.moderation_pb2 import ModerationOutcome
 
 MAX_POLICIES: Final = 8
@@ -53,6 +54,7 @@ class Context:
         self._records: DataLoader[str, ImageRecord] = DataLoader(self._read)
         self._versions: defaultdict[str, set[str]] = defaultdict(set)
         self._named: set[str] = set()
+        self._lasts = True
 
     async def record(self, image_id: str) -> ImageRecord:
         """The tenant's own record of an image. Raises ImageNotFound, StoreUnavailable."""
@@ -83,8 +85,10 @@ class Context:
         """The one release that made all that was answered; empty when there is none.
 
         Half of an answer may come from a replica on another version: then it has no name, and
-        nobody may keep it.
+        nobody may keep it. Neither may a verdict that is open, or that has not seen everything.
         """
+        if not self._lasts:
+            return ""
         if any(len(versions) != 1 for versions in self._versions.values()):
             return ""
         made = await self.releases.made_by(
@@ -130,5 +134,24 @@ class Context:
     async def _moderate(self, policy: str, refs: Sequence[ImageRef]) -> Sequence[ModerationOutcome]:
         release = self._pinned.name if self._pinned else ""
         outcomes = await self.mesh.moderate(refs, policy, release=release)
-        self._named |= {one.verdict.release for one in outcomes if one.HasField("verdict")}
+        for outcome in outcomes:
+            if outcome.HasField("verdict"):
+                await self._judge(outcome)
         return outcomes
+
+    async def _judge(self, outcome: ModerationOutcome) -> None:
+        """Note who made a verdict, and whether it lasts; one that nobody may have is an error."""
+        try:
+            if self._pinned:
+                check_made_by(self._pinned, outcome.verdict)
+            if not outcome.image_size.width:
+                # No model looked at the image: is it there at all, and how large is it?
+                record = await self.record(outcome.digest)
+                outcome.image_size.CopyFrom(ImageSize(width=record.width, height=record.height))
+        except errors.StoreUnavailable:
+            pass  # the verdict matters more, and it says nothing in the image's favour
+        except VisionmeshError as error:
+            outcome.error.CopyFrom(status.to_status(error))
+            return
+        self._named.add(outcome.verdict.release)
+        self._lasts &= is_final(outcome)

@@ -57,7 +57,9 @@ class DetectionImage:
         ] = None,
     ) -> Detections | None:
         wanted = converters.options(
-            DetectRequest(labels=labels or (), min_score=arguments.score(min_score))
+            DetectRequest(
+                labels=arguments.several(labels, "labels"), min_score=arguments.score(min_score)
+            )
         )
         most = arguments.first(first, MAX_RESULTS)
         outcome = await info.context.outcome("detection", MeshClient.detect, self.id)

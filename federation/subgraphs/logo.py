@@ -92,7 +92,7 @@ class LogoImage:
             int | None, strawberry.argument(description="Leaves out what comes after so many.")
         ] = None,
     ) -> Logos | None:
-        wanted = Options(arguments.score(min_score), frozenset(brands or ()))
+        wanted = Options(arguments.score(min_score), frozenset(arguments.several(brands, "brands")))
         most = arguments.first(first, MAX_RESULTS)
         outcome = await info.context.outcome("logo", MeshClient.recognize, self.id)
         found = select(outcome.result, wanted).logos

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from services import errors
+from services.client.verdicts import is_final
 from services.errors import InvalidArgument, VisionmeshError
 from services.limits import DEFAULT_TIMEOUT_S
 from services.releases.release import Release
@@ -16,7 +17,7 @@ from services.rest import failures
 from services.rest.document import MODERATION
 from services.rest.model_results import ModelResults
 from services.rest.model_views import ModelView, Options
-from services.rest.verdicts import Verdicts, is_final
+from services.rest.verdicts import Verdicts
 from services.serving import deadline
 from visionmesh.common.v1.image_pb2 import ImageSize
 from visionmesh.moderation.v1.moderation_pb2 import ModerationOutcome

@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from mesh.proxy import write_endpoints
 from tests.envoy import removals
-from tests.envoy.origin import TEXT
+from tests.envoy.origin import TEXT, Origin
 from tests.envoy.world import HOST, Edge, Feature, edge_world
 from tests.support.envoy import patience_s, until
 
@@ -35,15 +35,36 @@ async def routing(edge: Edge) -> None:
     assert not edge.origin.of("/admin")
 
 
-async def graph_routing(edge: Edge) -> None:
-    gateway = edge.origins[1]
+async def _graph_at(edge: Edge, gateway: Origin) -> None:
     write_endpoints(edge.envoy.settings.endpoints_dir, "gateway", [(HOST, gateway.port)])
     await edge.envoy.until_healthy("gateway", 1)
+
+
+async def graph_routing(edge: Edge) -> None:
+    gateway = edge.origins[1]
+    await _graph_at(edge, gateway)
     answers = [await edge.get(fresh("/graphql")), await edge.request("POST", "/graphql")]
     assert [answer.status for answer in answers] == [200, 200]
     assert [request.method for request in gateway.of("/graphql")] == ["GET", "POST"]
-    assert not edge.origin.of("/graphql")
     assert (await edge.get("/graphql/more")).status == 404
+
+
+async def release_in_a_header(edge: Edge) -> None:
+    """One URL for a release, whoever names it and where: the cache knows nothing but URLs."""
+    await _graph_at(edge, edge.origin)
+    key = uuid.uuid4().hex
+    headers = {"visionmesh-release": "0123456789abcdef"}
+    await edge.get(f"/graphql?variables={key}", headers=headers)
+    await edge.get(f"/graphql?release=fedcba9876543210&variables={key}", headers=headers)
+    await edge.get(f"/graphql?variables={key}", headers={"visionmesh-release": "no&release"})
+    assert [request.target for request in edge.origin.of(key)] == [
+        f"/graphql?release={name}&variables={key}"
+        for name in ("0123456789abcdef", "fedcba9876543210", "no_release")
+    ]
+    assert all("visionmesh-release" not in request.headers for request in edge.origin.of(key))
+    await edge.request("POST", f"/graphql?variables={key}2", headers=headers)
+    (posted,) = edge.origin.of(f"{key}2")
+    assert posted.headers["visionmesh-release"] == "0123456789abcdef"
 
 
 async def pure_hit(edge: Edge) -> None:
@@ -222,6 +243,7 @@ async def access_log(edge: Edge) -> None:
 FEATURES = [
     Feature("rest routing", routing, removals.routes_to("rest")),
     Feature("graph routing", graph_routing, removals.routes_to("gateway")),
+    Feature("release in a header", release_in_a_header, removals.http_filter("visionmesh.edge")),
     Feature("cache hit", pure_hit, removals.http_filter("envoy.filters.http.cache")),
     Feature("cache revalidation", revalidation, removals.http_filter("envoy.filters.http.cache")),
     Feature("cache size", cache_size, removals.cache_limit, {"cache_max_bytes": 100_000}),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -237,6 +239,7 @@ async def test_arguments_out_of_range_name_the_field(graph: World):
         ("minScore: 2", "minScore"),
         ("first: -1", "first"),
         ('labels: ["unicorn"]', "labels"),
+        (f"labels: {json.dumps(['cat'] * 101)}", "labels"),
     ):
         selection = f"detection({arguments}) {{ model {{ name }} }}"
         answer = await graph.entities("detection", selection, [UNKNOWN])
@@ -323,6 +326,41 @@ async def test_an_answer_of_two_versions_has_no_name(graph: World):
     assert answer.codes == []
     assert answer.headers["Cache-Control"] == "no-store"
     assert "x-visionmesh-release" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"decision": moderation_pb2.DECISION_UNDETERMINED, "missing": ["nsfw"]},
+        {"decision": moderation_pb2.DECISION_REJECTED, "missing": ["ocr"]},
+        {"decision": moderation_pb2.DECISION_REJECTED, "unknown_codes": ["NUDITY"]},
+        {"decision": moderation_pb2.DECISION_APPROVED},
+    ],
+    ids=["open", "something missing", "a rule unknown", "final"],
+)
+async def test_a_verdict_that_is_not_final_has_no_name(graph: World, change: dict[str, Any]):
+    """What the next verdict may say otherwise nobody may keep, whoever gives it a release."""
+    (image,) = await graph.stored(1)
+    standing = await graph.post("images/standing", {"ids": [image]})
+    verdict = graph.moderation.verdict
+    verdict.MergeFrom(moderation_pb2.Verdict(**change))
+    verdict.release = standing.headers["x-visionmesh-release"]
+    answer = await graph.entities("moderation", "moderation { decision }", [image])
+    assert answer.codes == []
+    is_final = not verdict.missing and not verdict.unknown_codes
+    assert ("x-visionmesh-release" in answer.headers) == is_final
+    assert answer.headers["Cache-Control"] == ("no-cache" if is_final else "no-store")
+
+
+async def test_a_pinned_verdict_is_its_releases_or_none(graph: World):
+    """A verdict of another release than the one that was asked for is an error at its place."""
+    (image,) = await graph.stored(1)
+    standing = await graph.post("images/standing", {"ids": [image]})
+    pinned = {"x-visionmesh-release": standing.headers["x-visionmesh-release"]}
+    graph.moderation.verdict.release = "3" * 16
+    answer = await graph.entities("moderation", "moderation { decision }", [image], pinned)
+    assert answer.json["data"]["_entities"][0]["moderation"] is None
+    assert answer.codes == ["INTERNAL"]
 
 
 async def test_only_envoy_says_for_whom_it_is(tmp_path: Path):

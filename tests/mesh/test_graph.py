@@ -190,7 +190,7 @@ async def test_an_answer_with_an_error_is_not_kept(mesh: World):
 
 
 async def test_a_release_that_is_not_the_current_one(mesh: World):
-    """A release that nobody named is an error; a header pins too, and is kept by nobody."""
+    """A release that nobody named is an error; a header pins as the URL does."""
     digest = await mesh.upload(jpeg(64, 48, seed=204))
     first = await get(mesh, document("Verdict"), id=digest)
     release = (await mesh.call("GET", "/v1/releases/current")).json["release"]
@@ -199,7 +199,7 @@ async def test_a_release_that_is_not_the_current_one(mesh: World):
         mesh, document("Verdict"), headers={"visionmesh_release": release}, id=digest
     )
     assert by_header.body == first.body
-    assert by_header.headers["cache-control"] == "no-store"
+    assert by_header.headers["cache-control"] == "max-age=31536000, s-maxage=60, immutable"
     unknown = await get(mesh, document("Verdict"), release="0" * 16, id=digest)
     assert [error["extensions"]["code"] for error in unknown.json["errors"]] == [
         "RELEASE_NOT_FOUND"

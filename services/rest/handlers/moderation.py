@@ -6,6 +6,7 @@ import time
 
 from aiohttp import web
 
+from services.client.verdicts import is_final
 from services.names import image_id
 from services.releases.releases import DEFAULT_POLICY, Releases
 from services.rest import query, views
@@ -14,7 +15,7 @@ from services.rest.bodies import BodyReader
 from services.rest.deadlines import time_limit
 from services.rest.stored import Stored
 from services.rest.uploads import Uploads
-from services.rest.verdicts import Verdicts, is_final
+from services.rest.verdicts import Verdicts
 from visionmesh.moderation.v1.moderation_pb2 import ModerationOutcome
 
 
