@@ -145,7 +145,15 @@ class AuditUnavailable(Unavailable):
 
 
 class Overloaded(Unavailable):
+    """`retry_after_s` is when it is worth trying again, in seconds from now."""
+
     code = "OVERLOADED"
+
+    def __init__(
+        self, message: str, *, field: str = "", limit: str = "", retry_after_s: float = 1.0
+    ) -> None:
+        super().__init__(message, field=field, limit=limit)
+        self.retry_after_s = retry_after_s
 
 
 class DeadlineExceeded(VisionmeshError):

@@ -6,10 +6,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from services.serving.model_settings import ModelSettings
+from services.serving.model_settings import BatchSettings
 
 
-class DetectionSettings(ModelSettings):
+class DetectionSettings(BatchSettings):
     """What every model process has, and which detector is run.
 
     `detection_model` is the name of a registered weight file that has an architecture of

@@ -7,10 +7,10 @@ from typing import Annotated
 from pydantic import Field
 
 from services.nsfw.types import Parameters
-from services.serving.model_settings import ModelSettings
+from services.serving.model_settings import BatchSettings
 
 
-class NsfwSettings(ModelSettings):
+class NsfwSettings(BatchSettings):
     """What every process with a model has, and how exactly images are decoded.
 
     `decode_min_side` trades last digits of the score for time, see

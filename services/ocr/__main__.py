@@ -22,7 +22,10 @@ async def main() -> None:
         settings,
         warm_up=warm_up(settings.parameters),
         make_model=partial(
-            OcrModel, parameters=settings.parameters, concurrency=settings.inference_workers
+            OcrModel,
+            parameters=settings.parameters,
+            concurrency=settings.inference_workers,
+            max_waiting=settings.max_waiting,
         ),
         make_register=lambda plane, about: partial(
             add_OcrServiceServicer_to_server, OcrServicer(plane, about)

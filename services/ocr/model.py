@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from services.inference.engine import Engine, Tensors
 from services.inference.picture import Picture, Source
 from services.inference.pixels import PIXEL_LIBRARIES, PIXEL_SOURCES
+from services.inference.turns import MAX_WAITING, Slots
 from services.inference.versioning import model_version
 from services.media.formats import jpeg
 from services.media.store import BIG_PIXELS
@@ -82,15 +83,17 @@ class OcrModel:
         weights: Mapping[str, str],
         parameters: Parameters = Parameters(),  # noqa: B008 -- frozen
         concurrency: int = 1,
+        max_waiting: int = MAX_WAITING,
     ) -> None:
         """Engines, and SHA-256 of the files that they run, by the names of the registry.
 
-        `concurrency` pictures are read at once: so many lie decoded in memory.
+        `concurrency` pictures are read at once: so many lie decoded in memory. Up to `max_waiting`
+        more wait for their turn.
         """
         self._detector = engines[DETECTOR]
         self._reader = Reader(engines[CLASSIFIER], engines[RECOGNIZER], parameters)
         self._parameters = parameters
-        self._slots = asyncio.Semaphore(concurrency)
+        self._slots = Slots(concurrency, max_waiting)
         self._big = asyncio.Semaphore(1)
         self._version = model_version(
             weights=weights,
@@ -105,7 +108,8 @@ class OcrModel:
         return self._version
 
     async def predict(self, picture: Picture) -> OcrResult:
-        """Read the lines of a picture. Raises CorruptImage, EngineError, ModelUnavailable."""
+        """Read the lines of a picture. Raises CorruptImage, EngineError, ModelUnavailable,
+        Overloaded."""
         if min(picture.width, picture.height) < self._parameters.min_readable:
             return OcrResult(())
         async with self._slots:

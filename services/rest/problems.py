@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from math import ceil
 from typing import Final
 
 import orjson
@@ -108,7 +109,8 @@ def from_error(error: VisionmeshError) -> web.Response:
     kind = kind_of(error)
     headers = {}
     if kind.status is HTTPStatus.SERVICE_UNAVAILABLE:
-        headers["Retry-After"] = str(RETRY_AFTER_S)
+        wait_s = error.retry_after_s if isinstance(error, errors.Overloaded) else RETRY_AFTER_S
+        headers["Retry-After"] = str(ceil(wait_s))
     if kind.status is HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = CHALLENGE
     field, detail = error.field, error.message

@@ -19,6 +19,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from services import errors
 from services.errors import ImageNotFound
+from services.inference import turns
 from services.inference.picture import Picture, Source
 from services.media.decode import inspect
 from services.media.record import ImageRecord
@@ -33,7 +34,7 @@ from services.serving.inline import check_digest, check_inline_bytes
 from visionmesh.common.v1.image_pb2 import ImageRef
 
 BATCH_CONCURRENCY: Final = 8
-"""Images of one call that are worked on at once: a big batch leaves room for single calls."""
+"""Images of one call that are worked on at once, unless the model's batches have need of more."""
 
 R = TypeVar("R")
 
@@ -123,8 +124,14 @@ class DataPlane(Generic[R]):
         results: Results,
         diagnostics: Diagnostics | None = None,
         derivation: Derivation | None = None,
+        *,
+        at_once: int = BATCH_CONCURRENCY,
     ) -> None:
-        """With a `derivation` the model's results are what answers are derived from."""
+        """With a `derivation` the model's results are what answers are derived from.
+
+        `at_once` images of one call are worked on at a time.
+        """
+        self._at_once = at_once
         self._derivation = derivation
         self._model = model
         self._images = images
@@ -142,6 +149,7 @@ class DataPlane(Generic[R]):
         `MAX_INLINE_BYTES`, Unauthenticated when it is for nobody, StoreUnavailable when answers are
         derived by what cannot be read; everything else that goes wrong is the outcome of one image.
         """
+        turns.new_caller()
         tenant = tenancy.tenant()
         step = await self._derivation.current() if self._derivation else None
         served = step.version if step else self._model.version
@@ -171,7 +179,7 @@ class DataPlane(Generic[R]):
             return _late(look)
 
     async def _batch(self, looks: Sequence[_Look]) -> list[Outcome]:
-        slots = asyncio.Semaphore(BATCH_CONCURRENCY)
+        slots = asyncio.Semaphore(self._at_once)
         by_digest: dict[str, asyncio.Task[Outcome]] = {}
         tasks: list[asyncio.Task[Outcome]] = []
         for look in looks:

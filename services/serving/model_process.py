@@ -12,13 +12,14 @@ from pydantic import ValidationError
 from models import registry
 from services import catalog, limits
 from services.errors import VisionmeshError
+from services.inference.batching import BatchingEngine
 from services.inference.engine import Engine, Tensors
 from services.inference.onnx import OnnxEngine
 from services.media.formats import MEDIA_TYPES
 from services.media.objects import Objects
 from services.media.store import ImageStore
 from services.results.results import Results
-from services.serving.dataplane import DataPlane, Derivation, Model
+from services.serving.dataplane import BATCH_CONCURRENCY, DataPlane, Derivation, Model
 from services.serving.diagnostics import Diagnostics
 from services.serving.logs import configure_logging
 from services.serving.model_settings import ModelSettings
@@ -71,16 +72,18 @@ async def serve_model(
 
     `file` is what the registry calls its weights, where that is something else. `make_model` gets
     the loaded engine and the SHA-256 of its file. An `engine` of its own is run in place of ONNX
-    Runtime. For the rest, and for what is raised, see `serve_files`.
+    Runtime. Before the engine pictures wait for their turn; with `BatchSettings` one
+    inference takes several. For the rest, and for what is raised, see `serve_files`.
     """
     file = file or name
+    engine = engine or _engine(registry.find(file), settings, warm_up)
     await serve_files(
         name,
         settings,
         warm_up={file: warm_up},
         make_model=lambda engines, weights: make_model(engines[file], weights[file]),
         make_register=make_register,
-        engines={file: engine} if engine else {},
+        engines={file: _queued(engine, settings, warm_up)},
         derivation=derivation,
     )
 
@@ -124,7 +127,14 @@ async def serve_files(
             memory_bytes=settings.results_memory_bytes,
             diagnostics=diagnostics,
         )
-        plane = DataPlane(model, ImageStore(objects), results, diagnostics, derivation)
+        plane = DataPlane(
+            model,
+            ImageStore(objects),
+            results,
+            diagnostics,
+            derivation,
+            at_once=_at_once(settings),
+        )
         about = describe(
             name=model.name,
             version=derivation.version if derivation else model.version,
@@ -158,6 +168,24 @@ def _engine(
         threads=settings.inference_threads,
         warm_up=warm_up,
     )
+
+
+def _queued(engine: Engine, settings: ModelSettings, warm_up: Sequence[Tensors]) -> Engine:
+    size, wait_s = settings.batching
+    return BatchingEngine(
+        engine,
+        concurrency=settings.inference_workers,
+        size=size,
+        wait_s=wait_s,
+        max_waiting=settings.max_waiting,
+        warm_up=warm_up,
+    )
+
+
+def _at_once(settings: ModelSettings) -> int:
+    """Images of one call that are worked on at a time: those of all batches, and of the next."""
+    size, _ = settings.batching
+    return max(BATCH_CONCURRENCY, 2 * size * settings.inference_workers)
 
 
 def run_process(name: str, main: Coroutine[Any, Any, None]) -> None:

@@ -1,7 +1,8 @@
 """The one table between domain errors and gRPC status, in both directions.
 
 A status carries the domain's code in `google.rpc.ErrorInfo`, with the field and the limit in its
-metadata, so that a client gets the same error back that the service raised.
+metadata, so that a client gets the same error back that the service raised; that of an overload
+says in `google.rpc.RetryInfo` when to try again.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Final
 import grpc
 import structlog
 from google.protobuf import any_pb2
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from services import errors
@@ -82,10 +84,13 @@ def to_status(error: BaseException) -> status_pb2.Status:
         domain=DOMAIN,
         metadata={key: value for key, value in metadata.items() if value},
     )
-    detail = any_pb2.Any()
-    detail.Pack(info)
+    details: list[Message] = [info]
+    if isinstance(error, errors.Overloaded):
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromMilliseconds(round(error.retry_after_s * 1000))
+        details.append(retry)
     code: int = code_of(error).value[0]
-    return status_pb2.Status(code=code, message=error.message, details=[detail])
+    return status_pb2.Status(code=code, message=error.message, details=map(_packed, details))
 
 
 def from_status(status: status_pb2.Status) -> VisionmeshError:
@@ -93,11 +98,14 @@ def from_status(status: status_pb2.Status) -> VisionmeshError:
     for info in _error_infos(status):
         if info.domain == DOMAIN:
             kind = errors.BY_CODE.get(info.reason, errors.Internal)
-            return kind(
+            error = kind(
                 status.message,
                 field=info.metadata.get("field", ""),
                 limit=info.metadata.get("limit", ""),
             )
+            if isinstance(error, errors.Overloaded):
+                error.retry_after_s = _retry_after_s(status, error.retry_after_s)
+            return error
     kind = _FOREIGN.get(status.code, errors.Internal)
     return kind(_FOREIGN_MESSAGES[kind])
 
@@ -109,6 +117,21 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> VisionmeshError:
             raw = value if isinstance(value, bytes) else value.encode("latin-1")
             return from_status(status_pb2.Status.FromString(raw))
     return from_status(status_pb2.Status(code=error.code().value[0]))
+
+
+def _packed(message: Message) -> any_pb2.Any:
+    detail = any_pb2.Any()
+    detail.Pack(message)
+    return detail
+
+
+def _retry_after_s(status: status_pb2.Status, default: float) -> float:
+    for detail in status.details:
+        if detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
+            retry = error_details_pb2.RetryInfo()
+            detail.Unpack(retry)
+            return float(retry.retry_delay.ToMilliseconds()) / 1000
+    return default
 
 
 def _error_infos(status: status_pb2.Status) -> Iterator[error_details_pb2.ErrorInfo]:

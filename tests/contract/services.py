@@ -21,8 +21,9 @@ from services.detection.architectures import Architecture, CenterNet, DFine
 from services.detection.model import DetectionModel
 from services.detection.servicer import DetectionServicer
 from services.errors import VisionmeshError
-from services.inference.engine import Tensors, TensorSpec
+from services.inference.engine import Engine, Tensors, TensorSpec
 from services.inference.fake import FakeEngine
+from services.inference.turns import MAX_WAITING
 from services.logo import engine as sift_engine
 from services.logo import sift
 from services.logo.model import LogoModel
@@ -62,6 +63,15 @@ from visionmesh.ocr.v1.ocr_pb2_grpc import OcrServiceStub, add_OcrServiceService
 
 Metadata = tuple[tuple[str, str], ...]
 
+CONCURRENCY = 4
+"""Inferences at a time, as many as `VISIONMESH_INFERENCE_WORKERS` would say."""
+
+BATCH_SIZE = 8
+"""Of the services whose graphs take several images."""
+
+AT_ONCE = 2 * BATCH_SIZE * CONCURRENCY
+"""Images of one call that are worked on at a time, as a service's process has it for these."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -85,6 +95,10 @@ class ModelService(Protocol):
     derived: ClassVar[bool]
     """Whether answers are derived from what the model makes, which is stored as well: an answer
     that is lost costs no inference then."""
+    batch_size: ClassVar[int | None]
+    """Pictures that one inference takes; None where the model itself says who is next."""
+    max_waiting: int
+    """Pictures that may wait for the model."""
 
     def answer(self, inputs: Tensors) -> Tensors:
         """Well-formed outputs that differ from image to image."""
@@ -96,7 +110,7 @@ class ModelService(Protocol):
 
     async def register(
         self,
-        engine: FakeEngine,
+        engine: Engine,
         images: ImageStore,
         results: Results,
         diagnostics: Diagnostics,
@@ -147,6 +161,8 @@ class Nsfw:
     outputs: ClassVar[Sequence[TensorSpec]] = (TensorSpec(OUTPUT, np.dtype(np.float32), (None, 2)),)
     impossible: ClassVar[bytes] = nsfw_pb2.NsfwResult(score=1.5).SerializeToString()
     derived: ClassVar[bool] = False
+    batch_size: ClassVar[int | None] = BATCH_SIZE
+    max_waiting: int = MAX_WAITING
 
     def answer(self, inputs: Tensors) -> Tensors:
         score = np.float32(inputs[INPUT].mean() / 1000 + 0.5)
@@ -157,14 +173,15 @@ class Nsfw:
 
     async def register(
         self,
-        engine: FakeEngine,
+        engine: Engine,
         images: ImageStore,
         results: Results,
         diagnostics: Diagnostics,
     ) -> Register:
         model = NsfwModel(engine, "0" * 64)
         about = about_of(model)
-        servicer = NsfwServicer(DataPlane(model, images, results, diagnostics), about)
+        plane = DataPlane(model, images, results, diagnostics, at_once=AT_ONCE)
+        servicer = NsfwServicer(plane, about)
         return partial(add_NsfwServiceServicer_to_server, servicer)
 
     async def ask(
@@ -197,6 +214,8 @@ class Detection:
         detections=[detection_pb2.Detection(label="unicorn", score=0.5, box=Box(width=1, height=1))]
     ).SerializeToString()
     derived: ClassVar[bool] = False
+    batch_size: ClassVar[int | None] = BATCH_SIZE
+    max_waiting: int = MAX_WAITING
 
     def answer(self, inputs: Tensors) -> Tensors:
         heat = np.zeros((1, 80, 128, 128), np.float32)
@@ -209,13 +228,13 @@ class Detection:
 
     async def register(
         self,
-        engine: FakeEngine,
+        engine: Engine,
         images: ImageStore,
         results: Results,
         diagnostics: Diagnostics,
     ) -> Register:
         model = DetectionModel(engine, "0" * 64, self.architecture)
-        plane = DataPlane(model, images, results, diagnostics)
+        plane = DataPlane(model, images, results, diagnostics, at_once=AT_ONCE)
         servicer = DetectionServicer(plane, about_of(model))
         return partial(add_DetectionServiceServicer_to_server, servicer)
 
@@ -266,6 +285,8 @@ class Ocr:
     )
     impossible: ClassVar[bytes] = ocr_pb2.OcrResult(text="of no line").SerializeToString()
     derived: ClassVar[bool] = False
+    batch_size: ClassVar[int | None] = None
+    max_waiting: int = MAX_WAITING
 
     def answer(self, inputs: Tensors) -> Tensors:
         image = inputs[looking.INPUT]
@@ -278,15 +299,24 @@ class Ocr:
 
     async def register(
         self,
-        engine: FakeEngine,
+        engine: Engine,
         images: ImageStore,
         results: Results,
         diagnostics: Diagnostics,
     ) -> Register:
-        engines = {DETECTOR: engine, CLASSIFIER: _upright(), RECOGNIZER: _brightness()}
+        engines: dict[str, Engine] = {
+            DETECTOR: engine,
+            CLASSIFIER: _upright(),
+            RECOGNIZER: _brightness(),
+        }
         for other in (engines[CLASSIFIER], engines[RECOGNIZER]):
             await other.load()
-        model = OcrModel(engines, dict.fromkeys(engines, "0" * 64), concurrency=8)
+        model = OcrModel(
+            engines,
+            dict.fromkeys(engines, "0" * 64),
+            concurrency=CONCURRENCY,
+            max_waiting=self.max_waiting,
+        )
         plane = DataPlane(model, images, results, diagnostics)
         return partial(add_OcrServiceServicer_to_server, OcrServicer(plane, about_of(model)))
 
@@ -346,6 +376,8 @@ class Logo:
         logos=[logo_pb2.Logo(brand="alpha", score=0.5, box=Box(width=1, height=1))]
     ).SerializeToString()
     derived: ClassVar[bool] = True
+    batch_size: ClassVar[int | None] = 1
+    max_waiting: int = MAX_WAITING
 
     def answer(self, inputs: Tensors) -> Tensors:
         """Some features of a built-in mark: how many, and where, is another in every colour."""
@@ -364,7 +396,7 @@ class Logo:
 
     async def register(
         self,
-        engine: FakeEngine,
+        engine: Engine,
         images: ImageStore,
         results: Results,
         diagnostics: Diagnostics,

@@ -50,7 +50,7 @@ async def test_outcomes_keep_the_order_of_the_batch(world: World):
     answers = await world.ask(*refs)
     assert [answer.digest for answer in answers] == [ref.digest for ref in refs]
     assert kinds(answers) == [None] * len(refs)
-    assert world.engine.calls == len(refs)
+    assert world.looked_at == len(refs)
     for place in (0, 17, -1):
         (alone,) = await world.ask(refs[place])
         assert alone.result == answers[place].result
@@ -74,7 +74,7 @@ async def test_duplicates_in_a_batch_are_looked_at_once(world: World):
         one.digest,
     ]
     assert answers[0].result == answers[2].result == answers[3].result is not None
-    assert world.engine.calls == 2
+    assert world.looked_at == 2
 
 
 async def test_unknown_image_leaves_the_others_alone(world: World):
@@ -110,7 +110,7 @@ async def test_inline_bytes_under_another_digest_are_refused(world: World):
     assert kinds(answers) == [errors.DigestMismatch, None]
     assert answers[0].error is not None
     assert answers[0].error.field == "images.data"
-    assert world.engine.calls == 1
+    assert world.looked_at == 1
 
 
 @pytest.mark.parametrize(
@@ -131,17 +131,36 @@ async def test_inline_bytes_that_are_no_image(
 
 
 async def test_one_bad_image_in_a_hundred(world: World):
-    """One corrupt image in a batch of a hundred leaves ninety-nine results, each in its place.
-
-    Today the images of a batch are looked at side by side: so many calls does the engine see.
-    """
+    """One corrupt image in a batch of a hundred leaves ninety-nine results, each in its place and
+    the one that it has alone."""
     refs = [inline(picture(number)) for number in range(100)]
     refs[41] = inline(picture(41, (640, 480))[:-30])
     answers = await world.ask(*refs)
     assert [answer.digest for answer in answers] == [ref.digest for ref in refs]
     assert [number for number, kind in enumerate(kinds(answers)) if kind] == [41]
     assert kinds(answers)[41] is errors.CorruptImage
-    assert world.engine.calls == 99
+    assert world.looked_at == 99
+    await assert_as_alone(world, answers, 40, 42, 99)
+
+
+async def test_one_poisoned_image_in_a_hundred(world: World):
+    """One image of a hundred of which the model makes no number leaves the others their results."""
+    world.nan = True
+    pictures = [*map(picture, range(41)), black(), *map(picture, range(42, 100))]
+    answers = await world.ask(*await world.stored(*pictures))
+    assert [number for number, kind in enumerate(kinds(answers)) if kind] == [41]
+    assert kinds(answers)[41] is errors.Internal
+    await assert_as_alone(world, answers, 40, 42, 99)
+
+
+async def assert_as_alone(world: World, answers: list[Answer], *numbers: int) -> None:
+    """Pictures of these numbers were answered as they are for whoever asks for them alone."""
+    for number in numbers:
+        before = world.looked_at
+        # Whoever has not stored it shares nobody's result: it is looked at again.
+        (alone,) = await world.ask(inline(picture(number)), tenant="globex")
+        assert world.looked_at == before + 1
+        assert (alone.digest, alone.result) == (answers[number].digest, answers[number].result)
 
 
 async def test_too_many_inline_bytes_are_refused(world: World):
@@ -168,7 +187,7 @@ async def test_contract_is_enforced(world: World, refs: list[ImageRef], field: s
     with pytest.raises(errors.InvalidArgument) as failure:
         await world.ask(*refs)
     assert failure.value.field == field
-    assert world.engine.calls == 0
+    assert world.looked_at == 0
 
 
 async def test_deadline_does_not_throw_the_batch_away(world: World):
@@ -202,7 +221,7 @@ async def test_second_call_is_answered_from_stored_results(world: World):
     second = await world.ask(*refs)
     assert [answer.result for answer in first] == [answer.result for answer in second]
     assert [answer.size for answer in first] == [answer.size for answer in second]
-    assert world.engine.calls == 2
+    assert world.looked_at == 2
 
 
 async def test_results_outlive_the_process(service: ModelService, tmp_path: Path):
@@ -212,7 +231,7 @@ async def test_results_outlive_the_process(service: ModelService, tmp_path: Path
         before = await world.ask(*refs)
     async with world_of(service, tmp_path) as world:
         after = await world.ask(*refs)
-        assert world.engine.calls == 0
+        assert world.looked_at == 0
     assert after[0].result == before[0].result
 
 
@@ -223,11 +242,11 @@ async def test_another_version_looks_again(service: ModelService, tmp_path: Path
         (before,) = await world.ask(*refs)
     async with world_of(service, tmp_path, precision="fp16") as world:
         (other,) = await world.ask(*refs)
-        assert world.engine.calls == 1
+        assert world.looked_at == 1
     assert other.model_version != before.model_version
     async with world_of(service, tmp_path) as world:
         (again,) = await world.ask(*refs)
-        assert world.engine.calls == 0
+        assert world.looked_at == 0
     assert again.model_version == before.model_version
 
 
@@ -240,7 +259,7 @@ async def test_failing_inference_is_one_error_without_internals(world: World):
     assert "secret" not in str(answers[1].error)
     world.fail = False
     assert kinds(await world.ask(*refs)) == [None, None, None]
-    assert world.engine.calls == 4
+    assert world.looked_at == 4
 
 
 @pytest.mark.parametrize("damage", ["cut", "emptied", "flipped", "of no model", "out of range"])
@@ -269,7 +288,7 @@ async def test_broken_stored_result_costs_an_inference(
         async with world_of(service, tmp_path) as world:
             (again,) = await world.ask(*refs)
             assert again.result == first.result
-            assert world.engine.calls == inferences
+            assert world.looked_at == inferences
 
 
 @pytest.mark.parametrize("size", [(16, 16), (1, 1), (1, 20_000), (20_000, 1)], ids=str)
@@ -297,7 +316,7 @@ async def test_many_calls_at_once_are_one_inference(world: World):
     calls += [world.ask(*refs[: 1 + number % 5]) for number in range(50)]
     answers = [answer for outcomes in await asyncio.gather(*calls) for answer in outcomes]
     assert kinds(answers) == [None] * len(answers)
-    assert world.engine.calls == len(refs)
+    assert world.looked_at == len(refs)
     assert world.diagnostics.counters["inferences"] == len(refs)
 
 
@@ -308,7 +327,7 @@ async def test_call_without_the_meshs_token_is_refused(world: World):
         await world.ask(*refs, token="guessed")
     with pytest.raises(errors.Unauthenticated):
         await world.ask(*refs, tenant="")
-    assert world.engine.calls == 0
+    assert world.looked_at == 0
 
 
 async def test_tenants_do_not_see_each_other(world: World):
@@ -329,11 +348,11 @@ async def test_result_is_shared_beneath_tenants(world: World):
     (one,) = await world.ask(*refs)
     (other,) = await world.ask(*refs, tenant="globex")
     assert one == other
-    assert world.engine.calls == 1
+    assert world.looked_at == 1
     await world.images.delete(TENANT, refs[0].digest)
     assert kinds(await world.ask(*refs)) == [errors.ImageNotFound]
     assert kinds(await world.ask(*refs, tenant="globex")) == [None]
-    assert world.engine.calls == 1
+    assert world.looked_at == 1
 
 
 async def test_pinned_version_gives_its_own_results(service: ModelService, tmp_path: Path):
@@ -348,7 +367,7 @@ async def test_pinned_version_gives_its_own_results(service: ModelService, tmp_p
         assert answers[0] == old
         assert kinds(answers) == [None, errors.ResultNotFound]
         assert {answer.model_version for answer in answers} == {old.model_version}
-        assert world.engine.calls == 0
+        assert world.looked_at == 0
 
 
 @pytest.mark.parametrize("attempt", ["1", "2"])

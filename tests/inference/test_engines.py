@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from services.errors import CorruptImage, ModelUnavailable
+from services.inference.batching import BatchingEngine
 from services.inference.engine import (
     Engine,
     EngineInputError,
@@ -40,7 +41,19 @@ def fake_engine(folder: Path) -> Engine:
     return FakeEngine([X], [Y], answer)
 
 
-@pytest.fixture(params=[onnx_engine, fake_engine])
+def batching_onnx(folder: Path) -> Engine:
+    return BatchingEngine(onnx_engine(folder), concurrency=2, size=4, warm_up=[x((1.0, 1.0))])
+
+
+def batching_fake(folder: Path) -> Engine:
+    return BatchingEngine(fake_engine(folder), concurrency=2, size=4)
+
+
+def patient_fake(folder: Path) -> Engine:
+    return BatchingEngine(fake_engine(folder), concurrency=2, size=4, wait_s=0.01)
+
+
+@pytest.fixture(params=[onnx_engine, fake_engine, batching_onnx, batching_fake, patient_fake])
 def closed_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
     engine: Engine = request.param(tmp_path)
     return engine

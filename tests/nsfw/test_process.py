@@ -18,6 +18,10 @@ import pytest
 
 from models import registry
 from services import catalog
+from services.inference.onnx import OnnxEngine
+from services.inference.picture import Picture
+from services.media.rendition import make_rendition
+from services.nsfw.model import NsfwModel
 from tests.nsfw.pictures import bodies, jpeg
 from visionmesh.common.v1.image_pb2 import ImageRef
 from visionmesh.nsfw.v1 import nsfw_pb2
@@ -79,6 +83,29 @@ async def test_serves_until_it_is_told_to_stop(tmp_path: Path):
     assert good.result.score == pytest.approx(0.830983, abs=1e-4)
     assert good.model_version == model.version
     assert unknown.HasField("error")
+
+
+async def test_batches_change_no_answer(tmp_path: Path):
+    """A process that is told to make batches has the version, and to the bit the answers, of a
+    model that looks at one picture at a time."""
+    images = [jpeg(bodies(300 + number, 400, seed=number)) for number in range(24)]
+    refs = [ImageRef(digest=sha256(data).hexdigest(), data=data) for data in images]
+    settings = {"VISIONMESH_BATCH_SIZE": "4", "VISIONMESH_BATCH_WAIT_MS": "50"}
+    async with started(tmp_path, VISIONMESH_INFERENCE_WORKERS="1", **settings) as process:
+        address = await asyncio.wait_for(address_of(process), START_S)
+        async with grpc.aio.insecure_channel(address) as channel:
+            request = nsfw_pb2.ClassifyRequest(images=refs)
+            outcomes = (await NsfwServiceStub(channel).Classify(request)).outcomes
+    entry = registry.find("nsfw")
+    engine = OnnxEngine(registry.path("nsfw"), precision=entry.precision)
+    await engine.load()
+    model = NsfwModel(engine, entry.sha256)
+    for data, outcome in zip(images, outcomes, strict=True):
+        info, rendition = make_rendition(data)
+        alone = await model.predict(Picture(rendition, info.width, info.height))
+        assert outcome.result.SerializeToString() == model.encode(alone)
+        assert outcome.model_version == model.version
+    await engine.close()
 
 
 async def error_of(process: asyncio.subprocess.Process) -> str:

@@ -66,6 +66,12 @@ def test_what_passes_says_when_to_try_again(kind: type[VisionmeshError]):
     assert response.headers["Retry-After"] == "1"
 
 
+def test_overload_is_tried_again_when_it_says():
+    """Retry-After of an overload is its own hint, in whole seconds and never too early."""
+    response = problems.from_error(errors.Overloaded("busy", retry_after_s=2.1))
+    assert response.headers["Retry-After"] == "3"
+
+
 @pytest.mark.parametrize(
     ("raised", "status", "code"),
     [

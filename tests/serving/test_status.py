@@ -23,6 +23,18 @@ def test_round_trip(kind: type[VisionmeshError]):
         assert (got.message, got.field, got.limit) == (sent.message, "data", "20000000 bytes")
 
 
+def test_overload_says_when_to_try_again():
+    """The hint of an overload crosses the wire, and a peer's without one has the default."""
+    sent = status.to_status(errors.Overloaded("busy", retry_after_s=2.5))
+    got = status.from_status(sent)
+    assert isinstance(got, errors.Overloaded)
+    assert got.retry_after_s == 2.5
+    del sent.details[1:]
+    bare = status.from_status(sent)
+    assert isinstance(bare, errors.Overloaded)
+    assert bare.retry_after_s == errors.Overloaded("").retry_after_s
+
+
 def test_codes_are_distinct():
     """Every concrete error has a code of its own."""
     codes = [kind.code for kind in errors.BY_CODE.values()]
