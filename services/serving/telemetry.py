@@ -16,7 +16,8 @@ import structlog
 from services.serving.diagnostics import Diagnostics
 from services.serving.spans import Recorder
 
-ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
+ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", ENDPOINT)
 PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 
 GRPC: Final = "grpc"
@@ -26,11 +27,15 @@ _log = structlog.get_logger()
 
 def endpoint(environment: Mapping[str, str]) -> str:
     """Where spans go; empty when they go nowhere."""
-    if environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
-        return ""
-    if environment.get("OTEL_TRACES_EXPORTER", "") == "none":
+    if is_off(environment):
         return ""
     return next((found for name in ENDPOINTS if (found := environment.get(name))), "")
+
+
+def is_off(environment: Mapping[str, str]) -> bool:
+    """Whether nobody wants spans, wherever they could go."""
+    disabled = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    return disabled or environment.get("OTEL_TRACES_EXPORTER") == "none"
 
 
 def protocol(environment: Mapping[str, str]) -> str:
