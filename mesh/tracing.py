@@ -40,7 +40,7 @@ class Tracing:
         url = telemetry.endpoint(environment)
         if not url or telemetry.protocol(environment) != telemetry.GRPC:
             return None
-        parts = urlsplit(url if "://" in url else f"http://{url}")
+        parts = urlsplit(url)
         try:
             port = parts.port or PORT
         except ValueError:

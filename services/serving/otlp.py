@@ -110,7 +110,7 @@ class OtlpRecorder:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(ended.wait(), FLUSH_S)
         if not ended.is_set():
-            self._exporter.shutdown()
+            self._exporter.abandon()
 
 
 class _Told(SpanExporter):
@@ -127,14 +127,22 @@ class _Told(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         result = self._exporter.export(spans)
-        failed = result is not SpanExportResult.SUCCESS
-        if failed != self._failing and not self._ended:
-            self._failing = failed
-            if failed:
-                _log.warning("traces cannot be exported", spans=len(spans))
-            else:
-                _log.info("traces are exported again")
+        self._tell(result is not SpanExportResult.SUCCESS)
         return result
+
+    def abandon(self) -> None:
+        """Give up what is being exported."""
+        self._tell(True)
+        self.shutdown()
+
+    def _tell(self, failing: bool) -> None:
+        if failing == self._failing or self._ended:
+            return
+        self._failing = failing
+        if failing:
+            _log.warning("traces cannot be exported")
+        else:
+            _log.info("traces are exported again")
 
     def shutdown(self) -> None:
         self._ended = True

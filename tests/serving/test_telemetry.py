@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import itertools
+import json
+import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,14 +22,16 @@ from services.client.mesh import MeshClient
 from services.inference.engine import Tensors
 from services.inference.onnx import OnnxEngine
 from services.media.objects import Objects
-from services.serving import telemetry, tracing
+from services.serving import attributes, telemetry, tracing
 from services.serving.diagnostics import Diagnostics
 from services.serving.server import grpc_server
 from services.serving.spans import Recorder
+from tests.images.serving import ImagesProcess
 from tests.inference.tiny import one_operator
 from tests.serving.world import World
 from tests.support.collector import Collector, Span, collector
 from tests.support.mesh import FakeNsfw, adding, digests, registering
+from tests.support.photos import jpeg
 from tests.support.whole import PATIENCE_S, until
 from visionmesh.common.v1.image_pb2 import ImageRef
 
@@ -372,3 +376,50 @@ async def test_an_inference_is_three_spans(
     }
     failed = [span.name for span in found if span.failed]
     assert failed == ["preprocess"]
+
+
+async def test_a_process_exports_what_it_has_when_it_stops(
+    collected: Collector, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """A real process that is asked to stop exports its spans before it ends, and succeeds."""
+    for name, value in collected.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "3600000")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
+    async with ImagesProcess(tmp_path) as images:
+        await asyncio.create_task(_upload(images.address), context=contextvars.Context())
+        assert collected.spans == []
+        images.process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(images.process.wait(), PATIENCE_S) == 0
+    (span,) = collected.spans
+    assert (span.service, span.trace_id, span.parent_id) == ("images", TRACE, SPAN)
+    assert span.resource["deployment.environment.name"] == "test"
+
+
+async def test_a_process_ends_without_a_collector(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """A collector that is not there is one line in a process's log, and keeps nobody."""
+    async with collector() as away:
+        pass
+    for name, value in away.environment.items():
+        monkeypatch.setenv(name, value)
+    async with ImagesProcess(tmp_path) as images:
+        for _ in range(3):
+            await asyncio.create_task(_upload(images.address), context=contextvars.Context())
+        images.process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(images.process.wait(), PATIENCE_S) == 0
+        lines = [json.loads(line) for line in (await images.said).splitlines()]
+    assert len([line for line in lines if line["level"] in ("warning", "error")]) == 1
+
+
+async def _upload(address: str) -> None:
+    tracing.adopt(PARENT)
+    async with MeshClient(address) as mesh:
+        await mesh.create_image(jpeg(64, 48))
+
+
+def test_the_page_names_every_attribute():
+    """What spans say in words of ours is explained in docs/telemetry.md."""
+    page = (Path(__file__).resolve().parents[2] / "docs/telemetry.md").read_text()
+    names = [value for name, value in vars(attributes).items() if name.isupper()]
+    assert names
+    assert [name for name in names if f"`{name}`" not in page] == []
