@@ -7,6 +7,7 @@ where the request is not recorded: see telemetry.py for what decides that.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Final
@@ -14,6 +15,7 @@ from typing import Final
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import (
+    Link,
     NonRecordingSpan,
     SpanContext,
     SpanKind,
@@ -134,6 +136,27 @@ def join(name: str, other: trace.Span | None) -> None:
             span.add_link(other.get_span_context())
 
 
+def current() -> RecordedSpan | None:
+    """The current span, for work that will be done for several at once; None when not recorded."""
+    span = trace.get_current_span()
+    return span if isinstance(span, RecordedSpan) else None
+
+
+def together(
+    name: str, members: Iterable[RecordedSpan | None], attributes: Attributes | None = None
+) -> AbstractContextManager[object]:
+    """What runs inside is done for all of these spans at once: a span below the first that is
+    recorded, with links to all of them, which link to it. Nothing is recorded for nobody."""
+    recorded = [member for member in members if member is not None]
+    if not recorded:
+        return _Unrecorded()
+    links = [Link(member.context) for member in recorded]
+    span = recorded[0].child(name, attributes=attributes, links=links)
+    for member in recorded:
+        member.add_link(span.context)
+    return within(span)
+
+
 def phases(first: str) -> Phases:
     """The phases of a call, of which the first begins now."""
     span = trace.get_current_span()
@@ -198,6 +221,18 @@ class within(AbstractContextManager[RecordedSpan]):
         if error is not None:
             self._span.fail(error)
         self._span.end()
+
+
+class _Unrecorded(AbstractContextManager[None]):
+    """What runs inside is part of no trace, whoever had it begun."""
+
+    __slots__ = ("_token",)
+
+    def __enter__(self) -> None:
+        self._token = otel_context.attach(otel_context.Context())
+
+    def __exit__(self, *_: object) -> None:
+        otel_context.detach(self._token)
 
 
 def _attach(span: trace.Span) -> None:

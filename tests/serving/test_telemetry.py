@@ -25,7 +25,7 @@ from services.media.objects import Objects
 from services.serving import attributes, telemetry, tracing
 from services.serving.diagnostics import Diagnostics
 from services.serving.server import grpc_server
-from services.serving.spans import Recorder
+from services.serving.spans import RecordedSpan, Recorder
 from tests.images.serving import ImagesProcess
 from tests.inference.tiny import one_operator
 from tests.serving.world import World
@@ -376,6 +376,28 @@ async def test_an_inference_is_three_spans(
     }
     failed = [span.name for span in found if span.failed]
     assert failed == ["preprocess"]
+
+
+async def test_a_batch_links_to_its_requests(collected: Collector, recorder: Recorder):
+    """What is done for several at once is one span, and each of them leads there."""
+    members = [
+        tracing.enter(recorder, "request", parent, None, {}) for parent in (None, PARENT, None)
+    ]
+    requests = [member for member in members if isinstance(member, RecordedSpan)]
+    with tracing.together("batch", [None, *requests], {attributes.BATCH_SIZE: 4}):
+        tracing.event("inside")
+    with tracing.together("batch", [None, None]):
+        assert tracing.current() is None
+        assert not tracing.active()
+    for request in requests:
+        request.end()
+    found = await collected.until(lambda spans: len(spans) == 4, "four spans")
+    (batch,) = collected.named("batch")
+    others = [span for span in found if span is not batch]
+    assert sorted(batch.links) == sorted((span.trace_id, span.span_id) for span in others)
+    assert {tuple(span.links) for span in others} == {((batch.trace_id, batch.span_id),)}
+    assert batch.parent_id == f"{requests[0].context.span_id:016x}"
+    assert batch.event_names == ["inside"]
 
 
 async def test_a_process_exports_what_it_has_when_it_stops(
