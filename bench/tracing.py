@@ -66,7 +66,7 @@ class Kind:
         return [sum(found.values()) for found in self.rounds]
 
 
-class _Collector(trace_service_pb2_grpc.TraceServiceServicer):
+class Collector(trace_service_pb2_grpc.TraceServiceServicer):
     """Takes spans, and counts them."""
 
     spans = 0
@@ -79,8 +79,9 @@ class _Collector(trace_service_pb2_grpc.TraceServiceServicer):
 
 
 @contextmanager
-def _collecting() -> Iterator[tuple[_Collector, int]]:
-    server, collector = grpc.server(ThreadPoolExecutor(2)), _Collector()
+def collecting() -> Iterator[tuple[Collector, int]]:
+    """A collector, and its port at 127.0.0.1."""
+    server, collector = grpc.server(ThreadPoolExecutor(2)), Collector()
     add: Any = trace_service_pb2_grpc.add_TraceServiceServicer_to_server  # has no types
     add(collector, server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -93,7 +94,7 @@ def _collecting() -> Iterator[tuple[_Collector, int]]:
 
 async def measure(requests: int, rounds: int) -> None:
     console.print(f"[bold]What tracing costs: {MODEL}, uncached[/] ({machine()})")
-    with tempfile.TemporaryDirectory() as folder, _collecting() as (collector, port):
+    with tempfile.TemporaryDirectory() as folder, collecting() as (collector, port):
         async with AsyncExitStack() as stack:
             off = await stack.enter_async_context(
                 running_mesh(Path(folder) / "off", log_level="warning")

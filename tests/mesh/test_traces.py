@@ -19,7 +19,7 @@ import pytest_asyncio
 from services import catalog
 from services.moderation.settings import PACKAGED_POLICIES
 from tests.support.collector import Collector, Span, collector
-from tests.support.graph import ask
+from tests.support.graph import ask, document, get
 from tests.support.photos import jpeg
 from tests.support.traces import ENVOY, Trace
 from tests.support.whole import Answer, World, until, world
@@ -311,6 +311,37 @@ async def test_a_query_is_one_trace(mesh: Traced):
         assert above is not None
         assert above.name == f"POST /{model}"
     assert not [span for span in trace.spans if span.failed]
+
+
+async def test_a_query_that_is_revalidated(mesh: Traced):
+    """What Envoy keeps of a query is one look at whose the image is, and no model."""
+    digest = await mesh.world.upload(jpeg(640, 480, seed=14))
+    answers = [await get(mesh.world, document("Verdict"), id=digest) for _ in range(2)]
+    assert answers[0].body == answers[1].body
+    trace = await mesh.trace(answers[1], lambda trace: ("gateway", "subgraphs") in trace.edges)
+    assert trace.edges == {(ENVOY, "gateway"): 1, ("gateway", "subgraphs"): 1}
+    (request,) = [span for span in trace.of("gateway") if span.kind == "server"]
+    assert request.attributes["http.response.status_code"] == 304
+    (call,) = [span for span in trace.of("gateway") if span.kind == "client"]
+    assert (call.name, trace.parent(call)) == ("POST /images/standing", request)
+
+
+async def test_queries_that_share_an_execution(mesh: Traced):
+    """Of two equal queries at once one is executed, and the other's trace leads there."""
+    digest = await mesh.world.upload(jpeg(640, 480, seed=15))
+    query = "query ($id: ID!) { image(id: $id) { nsfw { score } } }"
+    with stopped(mesh, "nsfw"):
+        asked = [asyncio.create_task(ask(mesh.world, query, id=digest)) for _ in range(2)]
+        await until(lambda: _active(mesh, 2), "two requests in flight")
+    answers = await asyncio.gather(*asked)
+    assert answers[0].body == answers[1].body
+    traces = [await mesh.trace(answer, lambda trace: trace.of("gateway")) for answer in answers]
+    (execution,) = [span for trace in traces for span in trace.named("query", "gateway")]
+    (waiting,) = [trace for trace in traces if trace.roots[0].trace_id != execution.trace_id]
+    (request,) = waiting.of("gateway")
+    assert request.event_names == ["execution.joined"]
+    assert request.links == [(execution.trace_id, execution.span_id)]
+    assert waiting.edges == {(ENVOY, "gateway"): 1}
 
 
 async def test_a_query_that_lacks_a_model(mesh: Traced):
