@@ -48,6 +48,7 @@ COMPRESSORS: Final[tuple[tuple[str, str, dict[str, object]], ...]] = (
 CORS: Final = {
     "methods": "GET, HEAD, POST, PUT, DELETE",
     "request_headers": "authorization, x-api-key, content-type, if-none-match, traceparent, "
+    "tracestate, "
     "visionmesh-release, x-request-timeout-ms, apollo-require-preflight, "
     "graphql-require-preflight, x-apollo-operation-name",
     "exposed_headers": "etag, content-location, location, retry-after, ratelimit, "

@@ -7,6 +7,7 @@ else makes spans sees them as its parents.
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 from opentelemetry.util.types import AttributeValue
 
-from services.errors import VisionmeshError
+from services.errors import Cancelled, VisionmeshError
 
 ERROR_TYPE: Final = "error.type"
 
@@ -186,6 +187,8 @@ def error_type(error: BaseException) -> str:
     """What an error is called: a domain error's code, or its class."""
     if isinstance(error, VisionmeshError):
         return error.code
+    if isinstance(error, asyncio.CancelledError):
+        return Cancelled.code
     kind = type(error)
     return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
 

@@ -5,11 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import os
-import signal
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -18,45 +14,16 @@ import pytest_asyncio
 
 from services import catalog
 from services.moderation.settings import PACKAGED_POLICIES
-from tests.support.collector import Collector, Span, collector
+from tests.support.collector import collector
 from tests.support.graph import ask, document, get
 from tests.support.photos import jpeg
-from tests.support.traces import ENVOY, Trace
-from tests.support.whole import Answer, World, until, world
+from tests.support.traces import ENVOY, Trace, Traced, check_call, check_http, has_edges, stopped
+from tests.support.whole import Answer, until, world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MODELS = [process.name for process in catalog.MODELS]
-RPCS = {
-    "images": "CreateImage",
-    "nsfw": "Classify",
-    "detection": "Detect",
-    "ocr": "Read",
-    "logo": "Recognize",
-    "moderation": "Moderate",
-}
 RELEASE = "/v1/releases/current"
-
-
-@dataclass
-class Traced:
-    """A mesh whose policy reads all models, and where its spans go."""
-
-    world: World
-    collector: Collector
-
-    async def trace(self, answer: Answer, is_whole: Callable[[Trace], object]) -> Trace:
-        """The trace that an answer names, once it has everything that `is_whole` asks for."""
-        trace_id = answer.headers["x-trace-id"]
-
-        async def whole() -> Trace | None:
-            trace = Trace(self.collector.of_trace(trace_id))
-            return trace if len(trace.roots) == 1 and is_whole(trace) else None
-
-        try:
-            return await until(whole, f"a whole trace {trace_id}")
-        except AssertionError:
-            raise AssertionError(str(Trace(self.collector.of_trace(trace_id)))) from None
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -70,51 +37,6 @@ async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Traced
                 tmp_path_factory.mktemp("mesh"), replica_env={("moderation", 0): policies}
             ) as running:
                 yield Traced(running, collected)
-
-
-@contextmanager
-def stopped(mesh: Traced, process: str) -> Iterator[None]:
-    """The process does not run meanwhile, and nobody notices before it is asked."""
-    pid = mesh.world.mesh.pid(process)
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
-def check_call(trace: Trace, caller: str, callee: str) -> Span:
-    """One call between two processes, with Envoy between them: four spans, each below the last.
-
-    The callee's span.
-    """
-    rpc = f"{catalog.BY_NAME[callee].grpc_service}/{RPCS[callee]}"
-    (client,) = [span for span in trace.named(rpc, caller) if span.kind == "client"]
-    (envoy,) = [span for span in trace.of(ENVOY) if trace.parent(span) is client]
-    (server,) = [span for span in trace.named(rpc, callee) if trace.parent(span) is envoy]
-    assert envoy.name == f"mesh {callee}"
-    assert (client.kind, envoy.kind, server.kind) == ("client", "server", "server")
-    for span in (client, server):
-        assert span.attributes["rpc.system.name"] == "grpc"
-        assert span.attributes["rpc.method"] == rpc
-    return server
-
-
-def check_http(trace: Trace, method: str, route: str, status: int) -> Span:
-    """The request at Envoy's edge, and below it at the facade; the facade's span."""
-    (root,) = trace.roots
-    assert (root.service, root.name, root.parent_id) == (ENVOY, "edge rest", "")
-    (server,) = [span for span in trace.of("rest") if span.kind == "server"]
-    assert trace.parent(server) is root
-    assert server.name == f"{method} {route}"
-    assert server.attributes["http.request.method"] == method
-    assert server.attributes["http.route"] == route
-    assert server.attributes["http.response.status_code"] == status
-    return server
-
-
-def has_edges(*edges: tuple[str, str]) -> Callable[[Trace], bool]:
-    return lambda trace: trace.edges.keys() >= {(ENVOY, "rest"), *edges}
 
 
 async def test_a_moderation_is_one_trace(mesh: Traced):
