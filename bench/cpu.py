@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
@@ -21,3 +23,13 @@ def per_request_ms(
 ) -> dict[str, float]:
     """CPU milliseconds a request that each process used between two readings."""
     return {name: (after[name] - before[name]) * 1e3 / requests for name in before}
+
+
+def thread_seconds(pid: int) -> dict[int, float]:
+    """CPU seconds of each thread of a process, to the nanosecond where `cpu_seconds` counts
+    hundredths. Linux only."""
+    used = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(OSError):  # it has just ended
+            used[int(task.name)] = int((task / "schedstat").read_text().split()[0]) / 1e9
+    return used

@@ -13,19 +13,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import uvloop
 
 
 @dataclass(frozen=True)
 class Job:
-    """GET each path once, in order, over `connections` connections that each wait for answers."""
+    """GET each path once, in order, over `connections` connections that each wait for answers.
+
+    `headers` has a line for each path, where there are any.
+    """
 
     host: str
     port: int
     connections: int
     paths: list[str]
+    headers: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,8 @@ def run(job: Job) -> Report:
 
 
 async def _drive(job: Job) -> Report:
-    paths = iter(job.paths)
+    lines = [f"{line}\r\n" for line in job.headers] or [""] * len(job.paths)
+    paths = iter(zip(job.paths, lines, strict=True))
     latencies_ms: list[float] = []
     failures: list[str] = []
     streams = [await asyncio.open_connection(job.host, job.port) for _ in range(job.connections)]
@@ -68,13 +73,14 @@ async def _client(
     job: Job,
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
-    paths: Iterator[str],
+    paths: Iterator[tuple[str, str]],
     latencies_ms: list[float],
     failures: list[str],
 ) -> None:
-    for path in paths:
+    for path, line in paths:
+        request = f"GET {path} HTTP/1.1\r\nHost: {job.host}:{job.port}\r\n{line}\r\n"
         asked = time.perf_counter()
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: {job.host}:{job.port}\r\n\r\n".encode())
+        writer.write(request.encode())
         head = await reader.readuntil(b"\r\n\r\n")
         length = _content_length(head)
         body = await reader.readexactly(length) if length else b""

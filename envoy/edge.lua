@@ -1,11 +1,12 @@
 -- What the edge does for every request before any other filter, and for every answer after them.
 -- The template puts constants above: MAX_UPLOAD_BYTES and MAX_PREDICT_BYTES; PROBLEMS, Envoy's own replies as JSON by
--- their status; CORS, whether pages of other origins may ask; WINDOW_S, the seconds that the rate
+-- their status; SAMPLED_PPM, how many of a million traces that begin here are recorded; CORS, whether pages of other origins may ask; WINDOW_S, the seconds that the rate
 -- limit counts in, and WINDOWS_S, those of tenants with a limit of their own.
 
 local ZERO_TRACE = string.rep("0", 32)
 local ZERO_SPAN = string.rep("0", 16)
 local HEX16 = string.rep("[0-9a-f]", 16)
+local SPAN = "^(" .. HEX16 .. HEX16 .. ")%-(" .. HEX16 .. ")$"
 local TRACEPARENT = "^([0-9a-f][0-9a-f])%-(" .. HEX16 .. HEX16 .. ")%-(" .. HEX16 .. ")%-[0-9a-f][0-9a-f]"
 
 -- The trace id of a valid W3C traceparent (https://www.w3.org/TR/trace-context/), else nil.
@@ -21,12 +22,35 @@ local function trace_id_of(traceparent)
   return trace_id
 end
 
--- Continues the client's trace, or begins one that is named after Envoy's request id.
+-- Whether a trace that begins here is recorded, as Envoy's trace_id_ratio_based sampler decides: by
+-- the id's first 8 bytes, the lowest first. It tells nobody.
+local function flags_of_new(trace_id)
+  local value = 0
+  for byte = 8, 1, -1 do
+    value = (value * 256 + tonumber(trace_id:sub(byte * 2 - 1, byte * 2), 16)) % 1000000
+  end
+  return value < SAMPLED_PPM and "01" or "00"
+end
+
+-- The trace that a request belongs to. Where Envoy traces, what goes on is below its own span: the
+-- router says so too, but not in requests that the cache sends, which leave past it.
 local function adopt_trace(headers)
-  local trace_id = trace_id_of(headers:get("traceparent"))
-  if trace_id then return trace_id end
+  local sent = headers:get("traceparent")
+  local theirs = trace_id_of(sent)
+  local trace_id, span_id = (headers:get("x-visionmesh-span") or ""):match(SPAN)
+  headers:remove("x-visionmesh-span")
+  if trace_id then
+    local continued = sent and sent:sub(4, 35) == trace_id
+    local flags = continued and sent:sub(54, 55) or flags_of_new(trace_id)
+    headers:replace("traceparent", "00-" .. trace_id .. "-" .. span_id .. "-" .. flags)
+    if not continued then headers:remove("tracestate") end
+    return trace_id
+  end
+  if theirs then return theirs end
+  -- A new one, named after Envoy's request id.
   trace_id = headers:get("x-request-id"):gsub("-", "")
-  headers:replace("traceparent", "00-" .. trace_id .. "-" .. trace_id:sub(17) .. "-01")
+  local flags = flags_of_new(trace_id)
+  headers:replace("traceparent", "00-" .. trace_id .. "-" .. trace_id:sub(17) .. "-" .. flags)
   headers:remove("tracestate")
   return trace_id
 end

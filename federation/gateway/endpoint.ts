@@ -1,7 +1,7 @@
 // POST and GET /graphql: from an HTTP request to an answer that says who may keep it.
 import type { IncomingMessage } from "node:http";
 
-import type { GraphQLError } from "graphql";
+import type { ExecutionResult, GraphQLError } from "graphql";
 
 import type { Bodies } from "./bodies.ts";
 import { Call } from "./call.ts";
@@ -29,7 +29,7 @@ import {
 import type { Router } from "./router.ts";
 import { type Subgraphs, TIMEOUT_HEADER } from "./subgraphs.ts";
 import { TENANT_HEADER, TOKEN_HEADER, tenantOf } from "./tenancy.ts";
-import { type Trace, traceOf } from "./tracing.ts";
+import { type Span, type Tracing, parentOf } from "./tracing.ts";
 
 /** By which a client asks for a release, for who cannot put it into the URL. */
 const RELEASE_HEADER = "visionmesh-release"; // no x-visionmesh-, which Envoy takes from strangers
@@ -48,8 +48,8 @@ interface Outcome {
   errors: readonly SharedError[];
   /** The one release that made it; empty when there is none, or an error. */
   release: string;
-  /** Of who began it. */
-  traceId: string;
+  /** Of the execution: below who began it, in whose trace it is. */
+  span: Span;
 }
 
 /** An operation of the supergraph that was there when it was checked. */
@@ -60,7 +60,7 @@ interface Ready extends Checked {
 /** For whom a request is, and until when. */
 interface Caller {
   tenant: string;
-  trace: Trace;
+  span: Span;
   deadline: number;
   signal: AbortSignal;
 }
@@ -73,6 +73,7 @@ export interface EndpointParts {
   bodies: Bodies;
   token: string;
   onlyKnown: boolean;
+  tracing: Tracing;
   log: Log;
 }
 
@@ -86,13 +87,28 @@ export class Endpoint {
 
   /** Never throws; `signal` is aborted when the client has left. */
   async answer(request: IncomingMessage, signal: AbortSignal): Promise<Answer> {
+    const { headers, method = "" } = request;
+    const parent = parentOf(text(headers["traceparent"]), text(headers["tracestate"]));
+    const span = this.#parts.tracing.begin(parent, `${methodOf(method)} /graphql`, {
+      "http.request.method": methodOf(method),
+      "http.route": "/graphql",
+      "url.path": "/graphql",
+      "url.scheme": "http",
+    });
+    const answer = await this.#told(request, signal, span);
+    span.say({ "http.response.status_code": answer.status });
+    if (answer.status >= 500) span.fail(String(answer.status));
+    span.end();
+    return answer;
+  }
+
+  async #told(request: IncomingMessage, signal: AbortSignal, span: Span): Promise<Answer> {
     const { headers } = request;
-    const trace = traceOf(text(headers["traceparent"]));
     try {
       const shown = [text(headers[TOKEN_HEADER]), text(headers[TENANT_HEADER])] as const;
       const tenant = tenantOf(this.#parts.token, ...shown);
       const deadline = performance.now() + timeoutMs(text(headers[TIMEOUT_HEADER]));
-      const caller = { tenant, trace, deadline, signal };
+      const caller = { tenant, span, deadline, signal };
       const target = targetOf(request.url ?? "");
       const [mediaType = ""] = (headers["content-type"] ?? "").split(";", 1);
       const kind = mediaType.trim().toLowerCase();
@@ -103,7 +119,7 @@ export class Endpoint {
       return await this.#post(target, kind, request, caller);
     } catch (error) {
       if (signal.aborted) return json(499, "", { "cache-control": FORGET }); // nobody reads it
-      return this.#refused(error, trace);
+      return this.#refused(error, span);
     }
   }
 
@@ -129,7 +145,7 @@ export class Endpoint {
       if (kept && isNamed(ifNoneMatch, kept.etag)) return notModified(kept);
     }
     const outcome = await this.#shared(operation, release, caller);
-    const body = this.#body(outcome, caller.trace);
+    const body = this.#body(outcome, caller.span);
     if (!isLasting || !outcome.release || (pinned && outcome.release !== pinned)) {
       return json(200, body, { "cache-control": FORGET });
     }
@@ -166,7 +182,7 @@ export class Endpoint {
     });
     const accepted = request.headers.accept ?? "";
     const isNew = accepted.includes(RESPONSE_TYPE) && !accepted.includes(JSON_TYPE);
-    const body = this.#body(outcome, caller.trace);
+    const body = this.#body(outcome, caller.span);
     return json(200, body, { "cache-control": FORGET }, isNew ? RESPONSE_TYPE : JSON_TYPE);
   }
 
@@ -216,12 +232,16 @@ export class Endpoint {
     }
   }
 
-  #shared(operation: Ready, release: string, caller: Caller): Promise<Outcome> {
+  async #shared(operation: Ready, release: string, caller: Caller): Promise<Outcome> {
     const { graph, hash, name, variables } = operation;
     const key = [caller.tenant, graph, release, hash, name, canonical(variables)].join("\0");
-    return this.#flights.join(key, caller.deadline, caller.signal, (signal) =>
-      this.#execute(operation, release, caller, signal),
-    );
+    let isMine = false;
+    const outcome = await this.#flights.join(key, caller.deadline, caller.signal, (signal) => {
+      isMine = true;
+      return this.#execute(operation, release, caller, signal);
+    });
+    if (!isMine) caller.span.join(outcome.span);
+    return outcome;
   }
 
   async #execute(
@@ -231,19 +251,25 @@ export class Endpoint {
     signal: AbortSignal,
   ): Promise<Outcome> {
     const { router, token } = this.#parts;
-    const call = new Call({ ...caller, signal, token, release });
-    const result = await router.execute(operation, call);
-    const { traceId } = caller.trace;
-    const note = (error: GraphQLError) => this.#unexpected(error, traceId);
+    const kind = operation.isQuery ? "query" : "mutation";
+    const span = caller.span.child(kind, "internal", {
+      "graphql.operation.type": kind,
+      ...(operation.name && { "graphql.operation.name": operation.name }),
+      "visionmesh.document.hash": operation.hash,
+    });
+    const call = new Call({ ...caller, span, signal, token, release });
+    const result = await recorded(span, () => router.execute(operation, call));
+    const note = (error: GraphQLError) => this.#unexpected(error, span.traceId);
     const errors = (result.errors ?? []).map((error) => masked(error, note));
     const data = JSON.stringify(result.data ?? null);
-    return { data, errors, release: errors.length ? "" : call.madeBy(), traceId };
+    return { data, errors, release: errors.length ? "" : call.madeBy(), span };
   }
 
   /** An outcome as one of those who share it is told it. */
-  #body({ data, errors, traceId: begun }: Outcome, { traceId }: Trace): string {
+  #body({ data, errors, span }: Outcome, { traceId }: Span): string {
     if (!errors.length) return `{"data":${data}}`;
     // What went wrong is logged, here and behind, with the trace of who began.
+    const begun = span.traceId;
     if (traceId !== begun) this.#parts.log.info("errors of a shared execution", { traceId, begun });
     const own = errors.map((error) => traced(error, traceId));
     return `{"data":${data},"errors":${JSON.stringify(own)}}`;
@@ -258,7 +284,7 @@ export class Endpoint {
     };
   }
 
-  #refused(error: unknown, { traceId }: Trace): Answer {
+  #refused(error: unknown, { traceId }: Span): Answer {
     let all: readonly Refusal[] = [new Refusal("INTERNAL", "internal error", { status: 500 })];
     if (error instanceof Refusal) all = [error];
     else if (error instanceof Refusals) all = error.all;
@@ -300,6 +326,31 @@ function timeoutMs(asked: string | undefined): number {
   if (milliseconds > 0 && milliseconds <= most) return milliseconds;
   const message = `${TIMEOUT_HEADER} is a whole number of milliseconds from 1 to ${most}`;
   throw new Refusal("INVALID_ARGUMENT", message, { field: TIMEOUT_HEADER, limit: `${most} ms` });
+}
+
+/** An execution, whose span ends with it. */
+async function recorded(
+  span: Span,
+  execute: () => Promise<ExecutionResult>,
+): Promise<ExecutionResult> {
+  try {
+    const result = await execute();
+    const [first] = result.errors ?? [];
+    if (first) span.fail(String(first.extensions["code"] ?? "INTERNAL"));
+    return result;
+  } catch (error) {
+    span.fail(error instanceof Error ? error.constructor.name : "Error");
+    throw error;
+  } finally {
+    span.end();
+  }
+}
+
+/** A method's name; there may be as many as clients think of. */
+function methodOf(method: string): string {
+  return ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"].includes(method)
+    ? method
+    : "_OTHER";
 }
 
 function text(header: string | string[] | undefined): string | undefined {

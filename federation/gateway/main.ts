@@ -11,12 +11,14 @@ import { GatewayServer } from "./server.ts";
 import { type Settings, settingsOf } from "./settings.ts";
 import { Subgraphs } from "./subgraphs.ts";
 import { SupergraphFile } from "./supergraph.ts";
+import { startTracing } from "./tracing.ts";
 
 const GRACE_MS = 10_000;
 
 async function main(settings: Settings): Promise<void> {
   const { token, onlyKnown, production } = settings;
   const log = createLog(settings.logLevel, settings.logJson);
+  const tracing = await startTracing(process.env, `${settings.host}:${settings.port}`, log);
   const supergraph = new SupergraphFile(settings.supergraph, log);
   await supergraph.read();
   const known = readManifest(settings.documents);
@@ -35,6 +37,7 @@ async function main(settings: Settings): Promise<void> {
     bodies: new Bodies(settings.uploadBudgetBytes),
     token,
     onlyKnown,
+    tracing,
     log,
   });
   const page = production || onlyKnown ? undefined : graphiqlPage(known.values());
@@ -49,6 +52,7 @@ async function main(settings: Settings): Promise<void> {
   await server.close(GRACE_MS);
   await router.close();
   await Promise.all([subgraphs, ...foreign.values()].map((each) => each.close()));
+  await tracing.close();
 }
 
 try {

@@ -6,6 +6,7 @@ import { type FormData, Pool } from "undici";
 
 import type { Call } from "./call.ts";
 import { TENANT_HEADER, TOKEN_HEADER } from "./tenancy.ts";
+import type { Span } from "./tracing.ts";
 
 export const RELEASE_HEADER = "x-visionmesh-release";
 export const TIMEOUT_HEADER = "x-request-timeout-ms";
@@ -37,6 +38,8 @@ export interface SubgraphAnswer {
 }
 
 interface Place {
+  host: string;
+  port: number;
   pool: Pool;
   path: string;
   downUntil: number;
@@ -60,6 +63,8 @@ export class Subgraphs {
     this.#isForeign = options.isForeign ?? false;
     this.#now = options.now ?? (() => performance.now());
     this.#places = addresses.map((address) => ({
+      host: new URL(address).hostname,
+      port: portOf(new URL(address)),
       path: pathOf(address),
       pool: new Pool(new URL(address).origin, {
         connections: CONNECTIONS,
@@ -88,14 +93,42 @@ export class Subgraphs {
   ): Promise<SubgraphAnswer> {
     const timer = AbortSignal.timeout(Math.max(1, Math.ceil(timeoutMs)));
     const signal = AbortSignal.any([timer, call.signal]);
+    // Where another team's subgraph is, its address says alone.
+    const span = call.span.child(below ? `POST ${below}` : "POST", "client", {
+      "http.request.method": "POST",
+      ...(below && { "url.template": below }),
+    });
+    try {
+      const answer = await this.#sent(below, body, call, span, timer, signal, timeoutMs);
+      span.say({ "http.response.status_code": answer.status });
+      if (answer.status >= 400) span.fail(String(answer.status));
+      return answer;
+    } catch (error) {
+      span.fail(error instanceof Error ? error.constructor.name : "Error");
+      throw error;
+    } finally {
+      span.end();
+    }
+  }
+
+  async #sent(
+    below: string,
+    body: string | FormData,
+    call: Call,
+    span: Span,
+    timer: AbortSignal,
+    signal: AbortSignal,
+    timeoutMs: number,
+  ): Promise<SubgraphAnswer> {
     const headers = {
-      ...headersOf(body, call, timeoutMs),
+      ...headersOf(body, call, span, timeoutMs),
       ...(!this.#isForeign && ourHeadersOf(call)),
     };
     let refused: unknown;
     for (const place of this.#order()) {
       const path = place.path + below || "/";
       try {
+        span.say({ "server.address": place.host, "server.port": place.port });
         const answer = await place.pool.request({ method: "POST", path, headers, body, signal });
         const release = answer.headers[RELEASE_HEADER];
         return {
@@ -143,6 +176,10 @@ export class Subgraphs {
   }
 }
 
+function portOf(address: URL): number {
+  return Number(address.port) || (address.protocol === "https:" ? 443 : 80);
+}
+
 /** What each hop keeps for itself, so that who was asked answers before who asks gives up. */
 function reserveMs(timeoutMs: number): number {
   return Math.min(100, timeoutMs / 10);
@@ -151,12 +188,13 @@ function reserveMs(timeoutMs: number): number {
 function headersOf(
   body: string | FormData,
   call: Call,
+  span: Span,
   timeoutMs: number,
 ): Record<string, string> {
   return {
     ...(typeof body === "string" && { "content-type": "application/json" }),
     accept: "application/json",
-    traceparent: call.trace.traceparent,
+    ...span.headers,
     [TENANT_HEADER]: call.tenant,
     [TIMEOUT_HEADER]: String(Math.max(1, Math.floor(timeoutMs - reserveMs(timeoutMs)))),
   };

@@ -25,7 +25,8 @@ from services.media.store import ImageStore
 from services.releases.releases import Releases
 from services.rest.bodies import BodyReader
 from services.rest.problems import HttpError
-from services.serving import deadline, tenancy, tracing
+from services.serving import deadline, http_spans, tenancy, tracing
+from services.serving.spans import Recorder
 from services.serving.tenancy import Trust
 
 RELEASE_HEADER: Final = "x-visionmesh-release"
@@ -52,6 +53,7 @@ class Subgraph:
         releases: Releases,
         bodies: BodyReader,
         trust: Trust,
+        recorder: Recorder | None = None,
     ) -> None:
         self._schema = schema
         self._mesh = mesh
@@ -59,6 +61,7 @@ class Subgraph:
         self._releases = releases
         self._bodies = bodies
         self._trust = trust
+        self._recorder = recorder
 
     async def post(self, request: web.Request) -> web.Response:
         """POST /{subgraph}"""
@@ -75,7 +78,17 @@ class Subgraph:
     async def _guarded(
         self, request: web.Request, answer: Callable[[web.Request], Awaitable[web.Response]]
     ) -> web.Response:
-        tracing.adopt(request.headers.get(tracing.HEADER))
+        span = http_spans.enter(self._recorder, request)
+        if span is None:
+            return await self._told(request, answer)
+        with http_spans.leaving(span) as left:
+            response = await self._told(request, answer)
+            left.status = response.status
+        return response
+
+    async def _told(
+        self, request: web.Request, answer: Callable[[web.Request], Awaitable[web.Response]]
+    ) -> web.Response:
         try:
             tenancy.act_for("")
             headers = request.headers
@@ -119,16 +132,20 @@ class Subgraph:
 
 
 def create_app(
-    settings: SubgraphSettings, mesh: MeshClient, objects: Objects, names: Iterable[str]
+    settings: SubgraphSettings,
+    mesh: MeshClient,
+    objects: Objects,
+    names: Iterable[str],
+    recorder: Recorder | None = None,
 ) -> web.Application:
-    """The application. It uses `mesh` and does not close it."""
+    """The application. It uses `mesh` and does not close it; `recorder` takes its spans."""
     images = ImageStore(objects)
     releases = Releases(objects, mesh, ttl_s=settings.versions_ttl_s)
     bodies = BodyReader(settings.upload_budget_bytes, settings.body_timeout_s)
     trust = Trust(settings.token)
     app = web.Application(client_max_size=0)
     for name in names:
-        subgraph = Subgraph(SUBGRAPHS[name](), mesh, images, releases, bodies, trust)
+        subgraph = Subgraph(SUBGRAPHS[name](), mesh, images, releases, bodies, trust, recorder)
         app.router.add_post(f"/{name}", subgraph.post)
         if name == IMAGES:
             app.router.add_post(f"/{name}/standing", subgraph.standing)

@@ -19,6 +19,8 @@ from federation.subgraphs.settings import SubgraphSettings
 from services.client.mesh import MeshClient
 from services.errors import InvalidArgument
 from services.media.objects import Objects
+from services.serving.spans import Recorder
+from services.serving.telemetry import recording
 
 GRACE_S: Final = 10.0
 """How long requests in flight may go on after the server was asked to stop."""
@@ -49,14 +51,18 @@ def chosen(names: str) -> tuple[str, ...]:
 
 @asynccontextmanager
 async def subgraph_server(
-    settings: SubgraphSettings, mesh: MeshClient, objects: Objects, names: Sequence[str]
+    settings: SubgraphSettings,
+    mesh: MeshClient,
+    objects: Objects,
+    names: Sequence[str],
+    recorder: Recorder | None = None,
 ) -> AsyncIterator[int]:
     """Serve subgraphs and yield the port; on leaving, drain for up to `GRACE_S` seconds.
 
     Port 0 takes any free one. Raises OSError when the port is taken.
     """
     runner = web.AppRunner(
-        create_app(settings, mesh, objects, names),
+        create_app(settings, mesh, objects, names, recorder),
         # The gateway hanging up ends the work on its request.
         handler_cancellation=True,
         access_log=access_logger if settings.access_log else None,
@@ -85,8 +91,9 @@ async def serve(settings: SubgraphSettings) -> None:
     names = chosen(settings.subgraphs)
     objects = Objects.open(settings.object_store)
     async with (
+        recording("subgraphs", f"{settings.host}:{settings.port}") as recorder,
         MeshClient(settings.mesh_address, token=settings.token) as mesh,
-        subgraph_server(settings, mesh, objects, names) as port,
+        subgraph_server(settings, mesh, objects, names, recorder) as port,
     ):
         # What is there now stays: the collector need not look at it again with every request.
         gc.collect()

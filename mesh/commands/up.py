@@ -58,6 +58,21 @@ def up(
             help="Envoy's cached answers. By default in memory (/dev/shm), else below --data.",
         ),
     ] = None,
+    otlp: Annotated[
+        str,
+        typer.Option(
+            envvar="OTEL_EXPORTER_OTLP_ENDPOINT",
+            metavar="URL",
+            help="A collector that takes traces: OTLP over gRPC, as in http://127.0.0.1:4317.",
+        ),
+    ] = "",
+    jaeger: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PROGRAM",
+            help="The Jaeger that is started without --otlp. By default `jaeger` on the PATH.",
+        ),
+    ] = None,
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         typer.Option(envvar="VISIONMESH_LOG_LEVEL", help="Least severe lines to log."),
@@ -71,6 +86,7 @@ def up(
     Prints `ready http://ADDRESS:PORT` on standard output once every service is healthy; the log
     goes to standard error and, per process, to DIR/logs. A second Ctrl-C stops without grace.
     """
+    from mesh.jaeger import plan
     from mesh.launcher import Mesh
     from mesh.logs import Style
     from mesh.ports import address
@@ -86,6 +102,7 @@ def up(
         host=address(host),
         config_file=config,
         cache_dir=cache,
+        traces=plan(otlp, jaeger, os.environ),
     )
     style = Style(colour=_in_colour(), as_json=json_logs)
     mesh = Mesh(options, stream=sys.stderr, style=style)

@@ -10,8 +10,9 @@ from typing import Final, Protocol, Self, TypeVar
 import grpc
 
 from services import catalog, errors
+from services.client.calls import traced
 from services.limits import DEFAULT_BATCH_TIMEOUT_S, DEFAULT_TIMEOUT_S, MAX_MESSAGE_BYTES
-from services.serving import deadline, status, tenancy, tracing
+from services.serving import deadline, status, tenancy
 from visionmesh.common.v1.image_pb2 import ImageRef
 from visionmesh.common.v1.model_pb2 import Model
 from visionmesh.detection.v1 import detection_pb2
@@ -80,12 +81,13 @@ class MeshClient:
         if api_key:
             self._credential = ((API_KEY_HEADER, api_key),)
         self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
-        self._images = ImageServiceStub(self._channel)
-        self._nsfw = NsfwServiceStub(self._channel)
-        self._moderation = ModerationServiceStub(self._channel)
-        self._detection = DetectionServiceStub(self._channel)
-        self._ocr = OcrServiceStub(self._channel)
-        self._logo = LogoServiceStub(self._channel)
+        channel = traced(self._channel, address, inside=bool(token))
+        self._images = ImageServiceStub(channel)
+        self._nsfw = NsfwServiceStub(channel)
+        self._moderation = ModerationServiceStub(channel)
+        self._detection = DetectionServiceStub(channel)
+        self._ocr = OcrServiceStub(channel)
+        self._logo = LogoServiceStub(channel)
         self._models: dict[str, Callable[[float], Awaitable[Model]]] = {
             "nsfw": partial(self._model, self._nsfw.GetModel, nsfw_pb2.GetModelRequest()),
             "detection": partial(
@@ -381,8 +383,6 @@ class MeshClient:
         metadata = list(self._credential)
         if tenant := tenancy.current():
             metadata.append((tenancy.TENANT_HEADER, tenant))
-        if parent := tracing.traceparent():
-            metadata.append((tracing.HEADER, parent))
         if digest:
             metadata.append((DIGEST_HEADER, digest))
         try:

@@ -14,6 +14,7 @@ from services.inference.engine import Engine
 from services.inference.picture import Picture, Source
 from services.inference.pixels import PIXEL_LIBRARIES
 from services.inference.versioning import model_version
+from services.serving import tracing
 
 
 class DetectionModel:
@@ -52,9 +53,10 @@ class DetectionModel:
         # Decoding and preprocessing travel to the engine's thread: one hop, and back.
         outputs = await self._engine.infer(partial(self._architecture.prepare, picture))
         # Searching 80 heatmaps takes milliseconds: not on the event loop either.
-        return await asyncio.to_thread(
-            self._architecture.postprocess, outputs, picture.width, picture.height
-        )
+        with tracing.span("postprocess"):
+            return await asyncio.to_thread(
+                self._architecture.postprocess, outputs, picture.width, picture.height
+            )
 
     def encode(self, result: DetectionResult) -> bytes:
         return converters.encode_result(result)

@@ -47,7 +47,7 @@ async def main() -> None:
     try:
         await sweeper.start()
         register = partial(add_ImageServiceServicer_to_server, servicer)
-        await serve(register, PROCESS.grpc_service or "", settings, diagnostics)
+        await serve(register, PROCESS.name, settings, diagnostics)
     finally:
         await sweeper.close()
         await store.close()

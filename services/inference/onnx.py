@@ -25,6 +25,9 @@ from services.inference.engine import (
     check_outputs,
 )
 from services.inference.workers import Workers, WorkersClosed
+from services.serving import tracing
+from services.serving.attributes import BATCH_SIZE, ENGINE_NAME, MODEL_FILE
+from services.serving.spans import NOT_RECORDED, Phases
 
 PROVIDER: Final = "CPUExecutionProvider"
 
@@ -115,9 +118,10 @@ class OnnxEngine:
         if session is None:
             raise ModelUnavailable("the model is not loaded")
         try:
-            # A caller that leaves takes its job out of the queue; one that runs already runs to
-            # its end, which takes milliseconds.
-            return await self._pool.run(partial(self._run, session, inputs))
+            with tracing.phases("queue") as phases:
+                # A caller that leaves takes its job out of the queue; one that runs already runs
+                # to its end, which takes milliseconds.
+                return await self._pool.run(partial(self._run, session, inputs, phases))
         except WorkersClosed:
             raise ModelUnavailable("the model has been closed") from None
 
@@ -125,6 +129,14 @@ class OnnxEngine:
         """See `Engine.close`."""
         self._session = None
         await self._pool.close()
+
+    def _about(self, tensors: Tensors) -> dict[str, str | int]:
+        """What the span of an inference says."""
+        return {
+            ENGINE_NAME: self._description.name,
+            MODEL_FILE: self._path.name,
+            BATCH_SIZE: len(tensors[self._inputs[0].name]),
+        }
 
     def _open(self) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()
@@ -139,9 +151,13 @@ class OnnxEngine:
         except EngineError as error:
             raise ModelFileError(f"{self._path} cannot be loaded: {error}") from error
 
-    def _run(self, session: onnxruntime.InferenceSession, inputs: Inputs) -> Tensors:
+    def _run(
+        self, session: onnxruntime.InferenceSession, inputs: Inputs, phases: Phases = NOT_RECORDED
+    ) -> Tensors:
+        phases.begin("preprocess")
         tensors = inputs() if callable(inputs) else inputs
         check_inputs(self._inputs, tensors)
+        phases.begin("inference", self._about(tensors))
         with _translated():
             arrays = session.run(None, dict(tensors))
         outputs = {spec.name: array for spec, array in zip(self._outputs, arrays, strict=True)}

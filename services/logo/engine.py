@@ -23,6 +23,9 @@ from services.inference.engine import (
 )
 from services.inference.workers import Workers, WorkersClosed
 from services.logo.sift import DESCRIPTORS, INPUT, POINTS, detect
+from services.serving import tracing
+from services.serving.attributes import BATCH_SIZE, ENGINE_NAME
+from services.serving.spans import NOT_RECORDED, Phases
 
 INPUTS: Final = (TensorSpec(INPUT, np.dtype(np.uint8), (None, None)),)
 OUTPUTS: Final = (
@@ -72,7 +75,8 @@ class SiftEngine:
         if not self._loaded:
             raise ModelUnavailable("the model is not loaded")
         try:
-            return await self._pool.run(partial(self._run, inputs))
+            with tracing.phases("queue") as phases:
+                return await self._pool.run(partial(self._run, inputs, phases))
         except WorkersClosed:
             raise ModelUnavailable("the model has been closed") from None
 
@@ -81,9 +85,11 @@ class SiftEngine:
         self._loaded = False
         await self._pool.close()
 
-    def _run(self, inputs: Inputs) -> Tensors:
+    def _run(self, inputs: Inputs, phases: Phases = NOT_RECORDED) -> Tensors:
+        phases.begin("preprocess")
         tensors = inputs() if callable(inputs) else inputs
         check_inputs(INPUTS, tensors)
+        phases.begin("inference", {ENGINE_NAME: self._description.name, BATCH_SIZE: 1})
         found = detect(tensors[INPUT], self._max_features, self._contrast)
         outputs: Tensors = {POINTS: found.points, DESCRIPTORS: found.descriptors}
         check_outputs(outputs)

@@ -93,7 +93,7 @@ class Recognition:
         self._own_marks = own_marks
         self._parameters = parameters
         self._own: OrderedDict[str, _Own] = OrderedDict()
-        self._loading: Flights[tuple[str, str], Comparison] = Flights()
+        self._loading: Flights[tuple[str, str], Comparison] = Flights(name="load brands")
         self._pool = Workers(workers, "matching")
 
     @property

@@ -13,7 +13,6 @@ from typing import Final
 import structlog
 from pydantic import ValidationError
 
-from services import catalog
 from services.audit.log import AuditLog
 from services.client.mesh import MeshClient
 from services.errors import InvalidPolicy, VisionmeshError
@@ -91,8 +90,7 @@ async def main() -> None:
         register = partial(
             add_ModerationServiceServicer_to_server, ModerationServicer(verdicts, audit)
         )
-        service = catalog.BY_NAME["moderation"].grpc_service or ""
-        await serve(register, service, settings, diagnostics)
+        await serve(register, "moderation", settings, diagnostics)
 
 
 def reload(policies: PolicySet, archive: PolicyArchive, releases: Releases) -> None:

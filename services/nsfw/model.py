@@ -15,6 +15,7 @@ from services.inference.pixels import PIXEL_LIBRARIES, PIXEL_SOURCES
 from services.inference.versioning import model_version
 from services.nsfw import converters, processing
 from services.nsfw.types import NsfwResult, Parameters
+from services.serving import tracing
 
 SOURCES: Final[tuple[ModuleType, ...]] = (processing, *PIXEL_SOURCES)
 """The modules that decide between an image's bytes and its score."""
@@ -61,7 +62,8 @@ class NsfwModel:
         """
         # Reading, decoding and preprocessing travel to the engine's thread: one hop, and back.
         outputs = await self._engine.infer(partial(self._prepare, picture))
-        return processing.postprocess(outputs)
+        with tracing.span("postprocess"):
+            return processing.postprocess(outputs)
 
     def _prepare(self, picture: Picture) -> Tensors:
         return processing.prepare(picture.data, self._parameters)

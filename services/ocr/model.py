@@ -36,6 +36,7 @@ from services.ocr.boxes import Quads
 from services.ocr.processing import Page, View
 from services.ocr.reading import Reader, together
 from services.ocr.types import OcrResult, Parameters
+from services.serving import tracing
 
 DETECTOR: Final = "ocr-detector"
 CLASSIFIER: Final = "ocr-direction"
@@ -113,16 +114,19 @@ class OcrModel:
         if min(picture.width, picture.height) < self._parameters.min_readable:
             return OcrResult(())
         async with self._slots:
-            page, quads = await self._detect(picture)
-            readings = await self._reader.read(page.rgb, quads * np.float32(page.scale))
-        return await asyncio.to_thread(
-            arranging.arranged,
-            quads,
-            readings,
-            picture.width,
-            picture.height,
-            self._parameters,
-        )
+            with tracing.span("detect lines"):
+                page, quads = await self._detect(picture)
+            with tracing.span("read lines"):
+                readings = await self._reader.read(page.rgb, quads * np.float32(page.scale))
+        with tracing.span("postprocess"):
+            return await asyncio.to_thread(
+                arranging.arranged,
+                quads,
+                readings,
+                picture.width,
+                picture.height,
+                self._parameters,
+            )
 
     def encode(self, result: OcrResult) -> bytes:
         return converters.encode_result(result)

@@ -35,6 +35,7 @@ from services.rest.stored import Stored
 from services.rest.uploads import Uploads
 from services.rest.verdicts import Verdicts
 from services.results.results import Results
+from services.serving.spans import Recorder
 from services.serving.tenancy import Trust
 
 SCHEMAS: Final = (
@@ -52,8 +53,10 @@ SCHEMAS: Final = (
 """The answers that `fields` selects from, by their schemas in the document."""
 
 
-def create_app(settings: RestSettings, mesh: MeshClient, objects: Objects) -> web.Application:
-    """The application. It uses `mesh` and does not close it.
+def create_app(
+    settings: RestSettings, mesh: MeshClient, objects: Objects, recorder: Recorder | None = None
+) -> web.Application:
+    """The application. It uses `mesh` and does not close it; `recorder` takes its spans.
 
     Of `objects` it reads whose an image is and what is stored of it; it writes releases.
     """
@@ -100,7 +103,7 @@ def create_app(settings: RestSettings, mesh: MeshClient, objects: Objects) -> we
     service = ServiceHandlers(mesh, releases, contract)
     docs = DocsHandlers(settings.viewer_dir)
 
-    app = web.Application(middlewares=[around(Trust(settings.token))])
+    app = web.Application(middlewares=[around(Trust(settings.token), recorder)])
     image = "/v1/images/{id}"
     app.add_routes(
         [

@@ -10,7 +10,8 @@ from aiohttp.typedefs import Handler, Middleware
 
 from services.errors import VisionmeshError
 from services.rest import problems
-from services.serving import tenancy, tracing
+from services.serving import http_spans, tenancy, tracing
+from services.serving.spans import Recorder
 
 OWNED: Final = "/v1/"
 """Below this everything is somebody's; the rest is about the facade itself, and for nobody."""
@@ -18,12 +19,20 @@ OWNED: Final = "/v1/"
 _log = structlog.get_logger()
 
 
-def around(trust: tenancy.Trust) -> Middleware:
+def around(trust: tenancy.Trust, recorder: Recorder | None = None) -> Middleware:
     """Adopt trace and tenant, run the handler, answer its errors as problems, name the trace."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        tracing.adopt(request.headers.get(tracing.HEADER))
+        span = http_spans.enter(recorder, request)
+        if span is None:
+            return await answer(request, handler)
+        with http_spans.leaving(span) as left:
+            response = await answer(request, handler)
+            left.status = response.status
+        return response
+
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             _adopt_tenant(request, trust)
             response = await handler(request)

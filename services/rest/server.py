@@ -17,6 +17,8 @@ from services.client.mesh import MeshClient
 from services.media.objects import Objects
 from services.rest.app import create_app
 from services.rest.settings import RestSettings
+from services.serving.spans import Recorder
+from services.serving.telemetry import recording
 
 GRACE_S: Final = 10.0
 """How long requests in flight may go on after the server was asked to stop."""
@@ -32,14 +34,14 @@ _log = structlog.get_logger()
 
 @asynccontextmanager
 async def rest_server(
-    settings: RestSettings, mesh: MeshClient, objects: Objects
+    settings: RestSettings, mesh: MeshClient, objects: Objects, recorder: Recorder | None = None
 ) -> AsyncIterator[int]:
     """Start the facade and yield its port; on leaving, drain it for up to `GRACE_S` seconds.
 
     Port 0 takes any free one. Raises OSError when the port is taken.
     """
     runner = web.AppRunner(
-        create_app(settings, mesh, objects),
+        create_app(settings, mesh, objects, recorder),
         # A client that hangs up ends the work on its request.
         handler_cancellation=True,
         auto_decompress=False,
@@ -68,8 +70,9 @@ async def serve(settings: RestSettings) -> None:
         loop.add_signal_handler(name, stopped.set)
     objects = Objects.open(settings.object_store)
     async with (
+        recording("rest", f"{settings.host}:{settings.port}") as recorder,
         MeshClient(settings.mesh_address, token=settings.token) as mesh,
-        rest_server(settings, mesh, objects) as port,
+        rest_server(settings, mesh, objects, recorder) as port,
     ):
         # What is there now stays: the collector need not look at it again with every request.
         gc.collect()

@@ -11,23 +11,29 @@ import asyncio
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Generic, TypeVar
 
+from services.serving import tracing
+from services.serving.spans import RecordedSpan
+
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
 class _Flight(Generic[V]):
-    __slots__ = ("task", "waiters")
+    __slots__ = ("span", "task", "waiters")
 
-    def __init__(self, task: asyncio.Task[V]) -> None:
+    def __init__(self, task: asyncio.Task[V], span: RecordedSpan | None) -> None:
         self.task = task
+        self.span = span
         self.waiters = 0
 
 
 class Flights(Generic[K, V]):
     """What is being made at the moment, by name. Owns the tasks that make it."""
 
-    def __init__(self, joined: Callable[[], None] = lambda: None) -> None:
-        """`joined` is called for everybody who finds what they ask for already on its way."""
+    def __init__(self, joined: Callable[[], None] = lambda: None, *, name: str = "flight") -> None:
+        """`joined` is called for everybody who finds what they ask for already on its way; `name`
+        is that of a flight's span, in the trace of who came first."""
+        self._name = name
         self._joined = joined
         self._flights: dict[K, _Flight[V]] = {}
         self._tasks: set[asyncio.Task[V]] = set()
@@ -40,9 +46,10 @@ class Flights(Generic[K, V]):
         """What `make` gives, or what somebody else's gives who came before. Raises what it does."""
         flight = self._flights.get(key)
         if flight is None:
-            flight = self._flights[key] = self._begin(key, make())
+            flight = self._flights[key] = self._begin(key, make)
         else:
             self._joined()
+            tracing.join(self._name, flight.span)
         flight.waiters += 1
         try:
             return await asyncio.shield(flight.task)
@@ -60,8 +67,9 @@ class Flights(Generic[K, V]):
                 task.cancel()
             await asyncio.wait(self._tasks)
 
-    def _begin(self, key: K, work: Coroutine[Any, Any, V]) -> _Flight[V]:
-        flight = _Flight(asyncio.create_task(work))
+    def _begin(self, key: K, make: Callable[[], Coroutine[Any, Any, V]]) -> _Flight[V]:
+        span = tracing.start(self._name)
+        flight = _Flight(asyncio.create_task(_within(span, make) if span else make()), span)
         self._tasks.add(flight.task)
 
         def ended(task: asyncio.Task[V]) -> None:
@@ -76,3 +84,8 @@ class Flights(Generic[K, V]):
     def _land(self, key: K, flight: _Flight[V]) -> None:
         if self._flights.get(key) is flight:
             del self._flights[key]
+
+
+async def _within(span: RecordedSpan, make: Callable[[], Coroutine[Any, Any, V]]) -> V:
+    with tracing.within(span):
+        return await make()

@@ -22,6 +22,8 @@ from services.results.flights import Flights
 from services.results.keys import ResultKey
 from services.results.memory import MAX_BYTES, MemoryTier
 from services.results.shared import Lease, SharedTier
+from services.serving import tracing
+from services.serving.attributes import MODEL_NAME, MODEL_VERSION, RESULT_TIER
 from services.serving.diagnostics import Diagnostics
 
 MAX_BEHIND: Final = 256
@@ -30,6 +32,8 @@ falls this far behind, results beyond stay out of it: they can be made again."""
 
 Make = Callable[[], Awaitable[Value]]
 """Makes a result, or the error that stands for one. What it raises is not kept."""
+
+_IN_MEMORY: Final = {RESULT_TIER: "memory"}
 
 _log = structlog.get_logger()
 
@@ -56,7 +60,9 @@ class Results:
         self._durable = durable
         self._diagnostics = diagnostics or Diagnostics()
         self._count = self._diagnostics.count
-        self._flights: Flights[ResultKey, Value] = Flights(lambda: self._count("flights.joined"))
+        self._flights: Flights[ResultKey, Value] = Flights(
+            lambda: self._count("flights.joined"), name="result"
+        )
         self._behind: set[asyncio.Task[None]] = set()
         self._trouble: str | None = None
         self._diagnostics.watch("results.durable", lambda: self._trouble)
@@ -92,6 +98,7 @@ class Results:
         value = self._memory.get(key)
         if value is not None:
             self._count("results.memory.hits")
+            tracing.event("result.hit", _IN_MEMORY)
         return value
 
     async def get(self, key: ResultKey, check: Check = _anything) -> Value | None:
@@ -106,7 +113,7 @@ class Results:
             if value is not None and self._shared:
                 self._soon(self._carry(key, value, None, store=False))
         if value is None:
-            self._count("results.misses")
+            self._missed()
         return value
 
     async def put(self, key: ResultKey, value: Value) -> None:
@@ -156,6 +163,7 @@ class Results:
         self._memory.close()
 
     async def _fly(self, key: ResultKey, make: Make, check: Check) -> Value:
+        tracing.describe({MODEL_NAME: key.model, MODEL_VERSION: key.version})
         if self._durable.near and (value := await self._stored(key, check)) is not None:
             return value
         claim = await self._shared.claim(key, check) if self._shared else None
@@ -166,7 +174,7 @@ class Results:
         try:
             value = await self._after_claim(key, check, lease)
             if value is None:
-                self._count("results.misses")
+                self._missed()
                 value = await make()
                 self._memory.put(key, value)
                 self._keep(key, value, lease)
@@ -197,8 +205,13 @@ class Results:
     def _found(self, tier: str, key: ResultKey, value: Value | None) -> Value | None:
         if value is not None:
             self._count(f"results.{tier}.hits")
+            tracing.event("result.hit", {RESULT_TIER: tier})
             self._memory.put(key, value)
         return value
+
+    def _missed(self) -> None:
+        self._count("results.misses")
+        tracing.event("result.miss")
 
     def _keep(self, key: ResultKey, value: Value, lease: Lease | None) -> None:
         """Carry a result to the other tiers behind its answer."""

@@ -28,9 +28,11 @@ from services.results.envelope import Value
 from services.results.flights import Flights
 from services.results.keys import ResultKey
 from services.results.results import Results
-from services.serving import deadline, elsewhere, tenancy
+from services.serving import deadline, elsewhere, tenancy, tracing
+from services.serving.attributes import BATCH_SIZE, MODEL_NAME, MODEL_VERSION
 from services.serving.diagnostics import Diagnostics
 from services.serving.inline import check_digest, check_inline_bytes
+from services.serving.spans import ERROR_TYPE, error_type
 from visionmesh.common.v1.image_pb2 import ImageRef
 
 BATCH_CONCURRENCY: Final = 8
@@ -138,7 +140,7 @@ class DataPlane(Generic[R]):
         self._results = results
         self._diagnostics = diagnostics or Diagnostics()
         self._visits: Flights[tuple[str, str, str], tuple[int, int, Value]] = Flights(
-            lambda: self._diagnostics.count("flights.joined")
+            lambda: self._diagnostics.count("flights.joined"), name="visit"
         )
 
     async def outcomes(self, refs: Sequence[ImageRef], version: str = "") -> list[Outcome]:
@@ -151,6 +153,7 @@ class DataPlane(Generic[R]):
         """
         turns.new_caller()
         tenant = tenancy.tenant()
+        tracing.describe({BATCH_SIZE: len(refs)})
         step = await self._derivation.current() if self._derivation else None
         served = step.version if step else self._model.version
         version = version or served
@@ -209,6 +212,7 @@ class DataPlane(Generic[R]):
                 await check_digest(look.digest, look.data)
             width, height, value = await self._value(look)
         except Exception as error:
+            tracing.event("outcome.failed", {ERROR_TYPE: error_type(error)})
             return Outcome(look.digest, look.version, error=error)
         if isinstance(value, bytes):
             return Outcome(look.digest, look.version, value, None, width, height)
@@ -293,6 +297,7 @@ class DataPlane(Generic[R]):
         )
 
     async def _look_inline(self, look: _Look) -> tuple[int, int, Value]:
+        tracing.describe({MODEL_NAME: self._model.name, MODEL_VERSION: look.version})
         with deadline.lifted():
             if self._model.reads == "original":
                 data = look.data
@@ -308,7 +313,8 @@ class DataPlane(Generic[R]):
         if not isinstance(made, bytes):
             return made  # nothing can be made of the image: that is the answer too
         self._diagnostics.count("derivations")
-        return await step.derive(made, width, height)
+        with tracing.span("derive"):
+            return await step.derive(made, width, height)
 
     async def _predict(self, picture: Picture) -> Value:
         self._diagnostics.count("inferences")
@@ -344,6 +350,7 @@ def _not_stored() -> errors.ResultNotFound:
 
 def _late(look: _Look) -> Outcome:
     error = errors.DeadlineExceeded("no result within the deadline")
+    tracing.event("outcome.failed", {ERROR_TYPE: error.code})
     return Outcome(look.digest, look.version, error=error)
 
 

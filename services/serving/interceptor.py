@@ -1,7 +1,7 @@
 """What happens around every call of every servicer, in one place and in one hop.
 
 The caller's trace, tenant and deadline become the context's, the request is checked against the
-contract's rules, and a domain error becomes its gRPC status.
+contract's rules, a domain error becomes its gRPC status, and all of it is a span.
 """
 
 from __future__ import annotations
@@ -17,13 +17,17 @@ from google.rpc import status_pb2
 from protovalidate import FieldPathPb as FieldPath
 
 from services import errors
-from services.serving import deadline, elsewhere, status, tenancy, tracing
+from services.serving import deadline, elsewhere, rpc_spans, status, tenancy, tracing
 from services.serving.diagnostics import Diagnostics
+from services.serving.spans import RecordedSpan, Recorder
 
 WATCHING: Final = ("/grpc.health.v1.Health/", "/visionmesh.serving.v1.DiagnosticsService/")
 """Whoever watches over a process need not be a tenant."""
 
 Behaviour = Callable[[Any, "grpc.aio.ServicerContext[Any, Any]"], Awaitable[Any]]
+
+_Answer = Callable[[Any, "grpc.aio.ServicerContext[Any, Any]", dict[str, str]], Awaitable[Any]]
+"""A behaviour that is given a call's metadata too."""
 
 
 class MeshInterceptor(grpc.aio.ServerInterceptor):
@@ -32,9 +36,12 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
     Each call that begins is counted as `calls.` and its method's name.
     """
 
-    def __init__(self, trust: tenancy.Trust, diagnostics: Diagnostics) -> None:
+    def __init__(
+        self, trust: tenancy.Trust, diagnostics: Diagnostics, recorder: Recorder | None = None
+    ) -> None:
         self._trust = trust
         self._diagnostics = diagnostics
+        self._recorder = recorder
         self._validator = protovalidate.Validator()
         self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
@@ -56,18 +63,48 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
         # An asyncio server's behaviours are coroutine functions; the stubs know only the others.
         behaviour = cast(Behaviour, handler.unary_unary)
         wrapped = grpc.unary_unary_rpc_method_handler(
-            self._around(behaviour, f"calls.{method.rpartition('/')[2]}"),
+            self._traced(method, self._around(behaviour)),
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
         self._wrapped[method] = wrapped
         return wrapped
 
-    def _around(self, behaviour: Behaviour, counted: str) -> Behaviour:
+    def _traced(self, method: str, answer: _Answer) -> Behaviour:
+        name, attributes = rpc_spans.of_call(method)
+        counted = f"calls.{method.rpartition('/')[2]}"
+
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             self._diagnostics.count(counted)
             metadata = _metadata(context)
-            tracing.adopt(metadata.get(tracing.HEADER))
+            span = tracing.enter(
+                self._recorder,
+                name,
+                metadata.get(tracing.HEADER),
+                metadata.get(tracing.STATE_HEADER),
+                attributes,
+            )
+            if not isinstance(span, RecordedSpan):
+                return await answer(request, context, metadata)
+            code = grpc.StatusCode.OK
+            try:
+                return await answer(request, context, metadata)
+            except asyncio.CancelledError:
+                code = grpc.StatusCode.CANCELLED
+                raise
+            except grpc.aio.AbortError:
+                code = context.code()
+                raise
+            finally:
+                rpc_spans.answered(span, code)
+                span.end()
+
+        return call
+
+    def _around(self, behaviour: Behaviour) -> _Answer:
+        async def call(
+            request: Any, context: grpc.aio.ServicerContext[Any, Any], metadata: dict[str, str]
+        ) -> Any:
             try:
                 self._trust.adopt(
                     metadata.get(tenancy.TOKEN_HEADER), metadata.get(tenancy.TENANT_HEADER)
@@ -107,7 +144,7 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
 async def _abort(
     context: grpc.aio.ServicerContext[Any, Any], failure: status_pb2.Status
 ) -> NoReturn:
-    code = next(code for code in grpc.StatusCode if code.value[0] == failure.code)
+    code = status.code_of_number(failure.code)
     details = ((status.STATUS_DETAILS, failure.SerializeToString()),)
     await context.abort(code, failure.message, details)
 

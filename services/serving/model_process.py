@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 from pydantic import ValidationError
 
 from models import registry
-from services import catalog, limits
+from services import limits
 from services.errors import VisionmeshError
 from services.inference.batching import BatchingEngine
 from services.inference.engine import Engine, Tensors
@@ -146,7 +146,7 @@ async def serve_files(
             await results.start()
             await serve(
                 make_register(plane, about),
-                catalog.BY_NAME[name].grpc_service or "",
+                name,
                 settings,
                 diagnostics,
             )

@@ -15,10 +15,13 @@ import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from services import catalog
 from services.limits import MAX_MESSAGE_BYTES
 from services.serving.diagnostics import Diagnostics, DiagnosticsServicer
 from services.serving.interceptor import MeshInterceptor
 from services.serving.settings import ServiceSettings
+from services.serving.spans import Recorder
+from services.serving.telemetry import recording
 from services.serving.tenancy import Trust
 from visionmesh.serving.v1.diagnostics_pb2_grpc import add_DiagnosticsServiceServicer_to_server
 
@@ -54,15 +57,17 @@ async def grpc_server(
     port: int = 0,
     token: str = "",
     diagnostics: Diagnostics | None = None,
+    recorder: Recorder | None = None,
 ) -> AsyncIterator[int]:
     """Start a server and yield its port; on leaving, drain it for up to `GRACE_S` seconds.
 
     `services` are the full names of the gRPC services that are healthy once this has started.
-    Port 0 takes any free one. Calls are believed who they are for when they show `token`.
+    Port 0 takes any free one. Calls are believed who they are for when they show `token`, and
+    recorded as spans by the `recorder`.
     Raises RuntimeError when the port is taken.
     """
     diagnostics = diagnostics or Diagnostics()
-    interceptor = MeshInterceptor(Trust(token), diagnostics)
+    interceptor = MeshInterceptor(Trust(token), diagnostics, recorder)
     server = grpc.aio.server(interceptors=[interceptor], options=OPTIONS)
     register(server)
     add_DiagnosticsServiceServicer_to_server(DiagnosticsServicer(diagnostics), server)
@@ -84,23 +89,29 @@ async def grpc_server(
 
 async def serve(
     register: Register,
-    service: str,
+    name: str,
     settings: ServiceSettings,
-    diagnostics: Diagnostics | None = None,
+    diagnostics: Diagnostics,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what is in flight."""
+    """Serve the catalog's process of this name until SIGTERM or SIGINT, then finish what is in
+    flight."""
+    service = catalog.BY_NAME[name].grpc_service or ""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stopped.set)
-    async with grpc_server(
-        register,
-        service,
-        host=settings.host,
-        port=settings.port,
-        token=settings.token,
-        diagnostics=diagnostics,
-    ) as port:
+    for sent in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sent, stopped.set)
+    async with (
+        recording(name, f"{settings.host}:{settings.port}", diagnostics) as recorder,
+        grpc_server(
+            register,
+            service,
+            host=settings.host,
+            port=settings.port,
+            token=settings.token,
+            diagnostics=diagnostics,
+            recorder=recorder,
+        ) as port,
+    ):
         # What is there now stays: the collector need not look at it again.
         gc.collect()
         gc.freeze()

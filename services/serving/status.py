@@ -44,6 +44,8 @@ CODES: Final[dict[type[VisionmeshError], grpc.StatusCode]] = {
 }
 """gRPC status code of each error; an error without a row has its nearest ancestor's."""
 
+_BY_NUMBER: Final = {code.value[0]: code for code in grpc.StatusCode}
+
 _FOREIGN: Final[dict[int, type[VisionmeshError]]] = {
     grpc.StatusCode.INVALID_ARGUMENT.value[0]: errors.InvalidArgument,
     grpc.StatusCode.OUT_OF_RANGE.value[0]: errors.InvalidArgument,
@@ -71,6 +73,11 @@ _FOREIGN_MESSAGES: Final[dict[type[VisionmeshError], str]] = {
 def code_of(error: VisionmeshError) -> grpc.StatusCode:
     """The gRPC status code of an error."""
     return next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)
+
+
+def code_of_number(number: int) -> grpc.StatusCode:
+    """The gRPC status code that is this number on the wire."""
+    return _BY_NUMBER[number]
 
 
 def to_status(error: BaseException) -> status_pb2.Status:

@@ -24,7 +24,7 @@ def test_version():
 @pytest.mark.parametrize(
     "arguments",
     [
-        *([], ["up"], ["status"], ["moderate"], ["models"], ["models", "card"]),
+        *([], ["up"], ["status"], ["moderate"], ["trace"], ["models"], ["models", "card"]),
         *(["keys"], ["keys", "create"], ["keys", "list"], ["keys", "revoke"]),
     ],
 )

@@ -63,7 +63,10 @@ async def stub_of(store: ImageStore) -> AsyncIterator[ImageServiceAsyncStub]:
 
 
 class ImagesProcess:
-    """`python -m services.images` on a free port. Never outlives its context."""
+    """`python -m services.images` on a free port. Never outlives its context.
+
+    `said` is what it logs after it has begun to serve, once it has ended.
+    """
 
     def __init__(self, data_dir: Path, **settings: str) -> None:
         """`settings` are VISIONMESH_* variables, named without that."""
@@ -89,11 +92,11 @@ class ImagesProcess:
                 self.address = said["address"]
                 break
         assert self.address, "the process ended before it served"
-        self._rest = asyncio.create_task(self.process.stderr.read())
+        self.said = asyncio.create_task(self.process.stderr.read())
         return self
 
     async def __aexit__(self, *_: object) -> None:
         if self.process.returncode is None:
             self.process.kill()
         await self.process.wait()
-        await self._rest
+        await self.said

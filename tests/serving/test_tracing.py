@@ -15,9 +15,9 @@ T = TypeVar("T")
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
-def in_request(traceparent: str | None, read: Callable[[], T]) -> T:
+def in_request(traceparent: str | None, read: Callable[[], T], state: str | None = None) -> T:
     def run() -> T:
-        tracing.adopt(traceparent)
+        tracing.adopt(traceparent, state)
         return read()
 
     return contextvars.copy_context().run(run)
@@ -76,3 +76,29 @@ def test_outside_a_request():
     nowhere = contextvars.Context()
     assert not nowhere.run(tracing.active)
     assert nowhere.run(tracing.traceparent) == ""
+
+
+@pytest.mark.parametrize(
+    ("traceparent", "state", "goes_on"),
+    [
+        (PARENT, "a=1,b=2", "a=1,b=2"),
+        (PARENT, "", None),
+        (PARENT, None, None),
+        (PARENT, "garbage", None),
+        ("garbage", "a=1", None),
+    ],
+)
+def test_the_state_goes_along(traceparent: str, state: str | None, goes_on: str | None):
+    """What systems on the way said of a trace goes on with it, and with no other trace."""
+    headers = dict(in_request(traceparent, tracing.headers, state))
+    assert headers.pop("traceparent")
+    assert headers == ({} if goes_on is None else {"tracestate": goes_on})
+
+
+def test_work_for_nobody_is_not_recorded():
+    """What is asked for outside of a request is a trace of its own, that nobody records."""
+    ((name, first),), ((_, second),) = tracing.untraced(), tracing.untraced()
+    assert name == "traceparent"
+    assert first != second
+    assert in_request(first, tracing.trace_id) == first.split("-")[1]
+    assert first.endswith("-00")

@@ -53,7 +53,7 @@ async def get(
     *,
     release: str = "",
     tenant: str | None = None,
-    headers: dict[str, str] | None = None,
+    headers: dict[str, Any] | None = None,
     **variables: Any,
 ) -> GraphAnswer:
     """GET a persisted document, pinned to a release when there is one."""

@@ -127,7 +127,7 @@ class World:
 
     def requests_to(self, process: str) -> int:
         """Calls that Envoy has sent to a process, its own health checks left out."""
-        counters = self.stats(rf"^cluster\.{process}(_[a-z]+)?\.upstream_rq_total$")
+        counters = self.stats(rf"^cluster\.{process}(-by-digest)?\.upstream_rq_total$")
         assert counters, f"no counters for {process}"
         return sum(counters.values())
 

@@ -5,7 +5,7 @@ import type { TestContext } from "node:test";
 
 import { Call } from "../../../federation/gateway/call.ts";
 import type { Log } from "../../../federation/gateway/log.ts";
-import { traceOf } from "../../../federation/gateway/tracing.ts";
+import { UNRECORDED } from "../../../federation/gateway/tracing.ts";
 
 export const SILENT: Log = { info() {}, warning() {}, error() {} };
 
@@ -48,7 +48,7 @@ export function call(): Call {
   return new Call({
     tenant: "local",
     token: "",
-    trace: traceOf(undefined),
+    span: UNRECORDED.begin(undefined, "test", {}),
     release: "",
     deadline: performance.now() + 10_000,
     signal: new AbortController().signal,
