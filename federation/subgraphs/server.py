@@ -72,10 +72,10 @@ async def subgraph_server(
         await runner.cleanup()
 
 
-async def serve(settings: SubgraphSettings) -> None:
+async def serve(settings: SubgraphSettings, client: type[MeshClient] = MeshClient) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is in flight.
 
-    Raises OSError when the port is taken, VisionmeshError when the object store cannot be opened or
+    `client` is how the mesh is asked. Raises OSError when the port is taken, VisionmeshError when the object store cannot be opened or
     a subgraph is not known.
     """
     stopped = asyncio.Event()
@@ -85,7 +85,7 @@ async def serve(settings: SubgraphSettings) -> None:
     names = chosen(settings.subgraphs)
     objects = Objects.open(settings.object_store)
     async with (
-        MeshClient(settings.mesh_address, token=settings.token) as mesh,
+        client(settings.mesh_address, token=settings.token) as mesh,
         subgraph_server(settings, mesh, objects, names) as port,
     ):
         # What is there now stays: the collector need not look at it again with every request.
