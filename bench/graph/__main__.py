@@ -20,7 +20,7 @@ async def main(requests: int) -> None:
 
 
 def command(
-    requests: Annotated[int, typer.Option(help="Answers of each kind and round.")] = 200,
+    requests: Annotated[int, typer.Option(help="Answers of each kind and round.")] = 60,
 ) -> None:
     """Measure the graph beside REST: simulated models, then a real photo, then CPU."""
     asyncio.run(main(requests))

@@ -17,8 +17,8 @@ from bench.graph.worlds import drive, simulated_mesh, stored
 from bench.report import console, median, table
 from mesh.launcher import Mesh
 
-ROUNDS: Final = 5
-PAGES: Final = 10
+ROUNDS: Final = 3
+PAGES: Final = 5
 """Queries about a hundred images in each round."""
 
 POSSIBLE: Final = "1,158 queries a second on two cores, 27 ms for 100 images"

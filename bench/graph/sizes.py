@@ -71,10 +71,7 @@ def _measure(mesh: Mesh, name: str, digest: str) -> None:
             [
                 way,
                 *map(str, found),
-                *(
-                    f"{size / whole - 1:+.0%}"
-                    for size, whole in zip(found, full, strict=True)
-                ),
+                *(f"{size / whole - 1:+.0%}" for size, whole in zip(found, full, strict=True)),
             ]
             for way, found in sizes.items()
         ],

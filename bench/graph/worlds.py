@@ -16,7 +16,8 @@ from services.catalog import MODELS
 
 CLIENTS: Final = 10
 
-SIDES: Final = {"width": 64, "height": 48}
+WIDTH: Final = 64
+HEIGHT: Final = 48
 """Of the images: no model looks at them, and their upload is not measured."""
 
 
@@ -39,7 +40,9 @@ async def simulated_mesh(service_ms: float, *, stubbed: bool = False) -> AsyncIt
 
 async def stored(mesh: Mesh, count: int) -> Iterator[str]:
     """The ids of images that nobody has asked about, each to be used once."""
-    return iter(await upload(mesh.mesh_address, list(each_photo(count, **SIDES))))
+    return iter(
+        await upload(mesh.mesh_address, list(each_photo(count, width=WIDTH, height=HEIGHT)))
+    )
 
 
 def drive(

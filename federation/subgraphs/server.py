@@ -75,8 +75,8 @@ async def subgraph_server(
 async def serve(settings: SubgraphSettings, client: type[MeshClient] = MeshClient) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is in flight.
 
-    `client` is how the mesh is asked. Raises OSError when the port is taken, VisionmeshError when the object store cannot be opened or
-    a subgraph is not known.
+    `client` is how the mesh is asked. Raises OSError when the port is taken, VisionmeshError when
+    the object store cannot be opened or a subgraph is not known.
     """
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
