@@ -12,7 +12,7 @@ from typing import Final
 from bench import edge
 from bench.cpu import cpu_seconds, per_request_ms
 from bench.graph import queries
-from bench.graph.speed import ALL, PAGE
+from bench.graph.speed import ALL, CLIENTS, PAGE
 from bench.graph.worlds import drive, simulated_mesh, stored
 from bench.report import console, median, table
 from mesh.launcher import Mesh
@@ -67,7 +67,7 @@ def _measured(mesh: Mesh, name: str, digests: list[str]) -> list[list[str]]:
 def _used(mesh: Mesh, pids: dict[str, int], bodies: list[str]) -> dict[str, float]:
     """CPU milliseconds of each process a query."""
     before = cpu_seconds(pids)
-    drive(mesh, [queries.PATH] * len(bodies), bodies, unwanted=queries.ERRORS)
+    drive(mesh, CLIENTS, [queries.PATH] * len(bodies), bodies, unwanted=queries.ERRORS)
     return per_request_ms(before, cpu_seconds(pids), len(bodies))
 
 

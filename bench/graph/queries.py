@@ -17,7 +17,8 @@ FIELDS: Final = {
 PATH: Final = "/graphql"
 
 ERRORS: Final = '"errors"'
-"""What an answer has that is not whole."""
+ERROR: Final = '"error":{'
+"""What an answer has that is not whole, of the graph and of REST's analysis."""
 
 
 def one(models: Sequence[str]) -> str:

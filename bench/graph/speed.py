@@ -1,8 +1,9 @@
 """How long an answer takes: one query beside the REST calls that say the same.
 
-Models are simulated, so that what differs is the mesh's own; ten clients each wait for an answer
-before they ask again. No image is asked about twice in the same way, and nothing keeps an answer:
-whatever is compared calls its models the same number of times. Rounds are interleaved.
+Models are simulated, so that what differs is the mesh's own. Clients each wait for an answer before
+they ask again: ten of them and, to tell waiting for a core from waiting for models, one. No image is
+asked about twice in the same way, and nothing keeps an answer: whatever is compared calls its models
+the same number of times. Rounds are interleaved.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ from urllib.parse import quote
 from bench import load
 from bench.cpu import cpu_seconds
 from bench.graph import queries
-from bench.graph.worlds import CLIENTS, drive, simulated_mesh, stored
+from bench.graph.worlds import drive, simulated_mesh, stored
 from bench.report import console, median, percentile, table
 from mesh.launcher import Mesh
 from services.catalog import MODELS
 
 ROUNDS: Final = 5
+CLIENTS: Final = 10
+"""With whom the goals are compared."""
+
 PAGE: Final = 100
 """Images of one query."""
 
@@ -42,7 +46,7 @@ class Way:
     """One way to ask, and what it gave over all rounds."""
 
     name: str
-    ask: Callable[[list[str]], load.Report]
+    ask: Callable[[list[str], int], load.Report]
     latencies_ms: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     cpu_ms: list[float] = field(default_factory=list)
@@ -53,36 +57,38 @@ class Way:
 
 
 async def main(requests: int) -> None:
-    """Measure `requests` answers of each kind and round."""
+    """Measure `requests` answers of each kind and round, a third of them with one client."""
     async with simulated_mesh(COMPOSITE_MS) as mesh:
-        for models, goal in COMPOSITE_GOALS.items():
-            await _composite(mesh, models, goal, requests)
+        for clients, count in ((1, requests // 3), (CLIENTS, requests)):
+            for models, goal in COMPOSITE_GOALS.items():
+                await _composite(mesh, models, goal, count, clients)
         await _page(mesh)
     async with simulated_mesh(SINGLE_MS) as mesh:
-        await _single(mesh, requests)
+        for clients, count in ((1, requests // 3), (CLIENTS, requests)):
+            await _single(mesh, count, clients)
 
 
-async def _composite(mesh: Mesh, models: tuple[str, ...], goal: float, requests: int) -> None:
+async def _composite(
+    mesh: Mesh, models: tuple[str, ...], goal: float, requests: int, clients: int
+) -> None:
     row = Way("REST, one call after the other", partial(_row, mesh, models))
     analysis = Way("REST, analysis", partial(_analysis, mesh, models))
     graph = Way("GraphQL", partial(_graph, mesh, models))
-    await _interleaved(mesh, (row, analysis, graph), requests)
+    ways = (row, analysis, graph)
+    await _interleaved(mesh, ways, requests, clients)
+    _print(f"{len(models)} models of {COMPOSITE_MS:g} ms, clients: {clients}", ways)
     limit = 1 / len(models) - 1
-    _print(
-        f"{len(models)} models of {COMPOSITE_MS:g} ms, {CLIENTS} clients",
-        (row, analysis, graph),
-        beside=row,
-    )
     _judge("GraphQL beside REST's calls in a row", graph.p50 / row.p50 - 1, goal, limit)
     console.print(f"GraphQL beside REST's analysis: {graph.p50 / analysis.p50 - 1:+.0%}")
 
 
-async def _single(mesh: Mesh, requests: int) -> None:
+async def _single(mesh: Mesh, requests: int, clients: int) -> None:
     rest = Way("REST", partial(_row, mesh, ("nsfw",)))
     graph = Way("GraphQL, POST", partial(_graph, mesh, ("nsfw",)))
     by_id = Way("GraphQL, GET by id", partial(_by_id, mesh, _registered(mesh, ("nsfw",))))
-    await _interleaved(mesh, (rest, graph, by_id), requests)
-    _print(f"one model of {SINGLE_MS:g} ms, {CLIENTS} clients", (rest, graph, by_id), beside=rest)
+    ways = (rest, graph, by_id)
+    await _interleaved(mesh, ways, requests, clients)
+    _print(f"one model of {SINGLE_MS:g} ms, clients: {clients}", ways)
     for way in (graph, by_id):
         _judge(f"{way.name}, beside REST", way.p50 / rest.p50 - 1, SINGLE_GOAL)
 
@@ -91,7 +97,7 @@ async def _page(mesh: Mesh) -> None:
     singles = Way(f"{PAGE} queries, {CLIENTS} at a time", partial(_graph, mesh, ALL))
     page = Way("one query", partial(_whole, mesh))
     ways = (singles, page)
-    await _interleaved(mesh, ways, PAGE)
+    await _interleaved(mesh, ways, PAGE, CLIENTS)
     table(
         f"{PAGE} images, 4 models of {COMPOSITE_MS:g} ms a call",
         ["way", "ms", "all rounds", "CPU ms of the mesh"],
@@ -109,7 +115,7 @@ async def _page(mesh: Mesh) -> None:
     console.print(f"CPU of one query: {median(page.cpu_ms) / median(singles.cpu_ms) - 1:+.0%}")
 
 
-async def _interleaved(mesh: Mesh, ways: tuple[Way, ...], requests: int) -> None:
+async def _interleaved(mesh: Mesh, ways: tuple[Way, ...], requests: int, clients: int) -> None:
     """Ask in every way in turn; the first round warms everything up and does not count.
 
     Each way has images of its own: what stands in Envoy's cache would be revalidated.
@@ -120,7 +126,7 @@ async def _interleaved(mesh: Mesh, ways: tuple[Way, ...], requests: int) -> None
         for way in ways:
             digests = list(islice(images, requests))
             before = cpu_seconds(pids)
-            report = way.ask(digests)
+            report = way.ask(digests, clients)
             used = sum(cpu_seconds(pids).values()) - sum(before.values())
             if number:
                 way.latencies_ms += report.latencies_ms
@@ -128,35 +134,35 @@ async def _interleaved(mesh: Mesh, ways: tuple[Way, ...], requests: int) -> None
                 way.cpu_ms.append(used * 1e3 / len(digests))
 
 
-def _row(mesh: Mesh, models: tuple[str, ...], digests: list[str]) -> load.Report:
+def _row(mesh: Mesh, models: tuple[str, ...], digests: list[str], clients: int) -> load.Report:
     paths = [path for digest in digests for path in queries.in_a_row(models, digest)]
-    return drive(mesh, paths, in_a_row=len(models))
+    return drive(mesh, clients, paths, in_a_row=len(models))
 
 
-def _analysis(mesh: Mesh, models: tuple[str, ...], digests: list[str]) -> load.Report:
-    return drive(mesh, [queries.at_once(models, digest) for digest in digests])
+def _analysis(mesh: Mesh, models: tuple[str, ...], digests: list[str], clients: int) -> load.Report:
+    paths = [queries.at_once(models, digest) for digest in digests]
+    return drive(mesh, clients, paths, unwanted=queries.ERROR)
 
 
-def _graph(mesh: Mesh, models: tuple[str, ...], digests: list[str]) -> load.Report:
+def _graph(mesh: Mesh, models: tuple[str, ...], digests: list[str], clients: int) -> load.Report:
     document = queries.one(models)
-    bodies = [queries.body(document, id=digest) for digest in digests]
-    return _post(mesh, bodies)
+    return _post(mesh, clients, [queries.body(document, id=digest) for digest in digests])
 
 
-def _whole(mesh: Mesh, digests: list[str]) -> load.Report:
-    return _post(mesh, [queries.body(queries.many(ALL), ids=digests)])
+def _whole(mesh: Mesh, digests: list[str], clients: int) -> load.Report:
+    return _post(mesh, clients, [queries.body(queries.many(ALL), ids=digests)])
 
 
-def _by_id(mesh: Mesh, document: str, digests: list[str]) -> load.Report:
+def _by_id(mesh: Mesh, document: str, digests: list[str], clients: int) -> load.Report:
     paths = [
         f"{queries.PATH}?documentId={document}&variables={quote(json.dumps({'id': digest}))}"
         for digest in digests
     ]
-    return drive(mesh, paths, unwanted=queries.ERRORS)
+    return drive(mesh, clients, paths, unwanted=queries.ERRORS)
 
 
-def _post(mesh: Mesh, bodies: list[str]) -> load.Report:
-    return drive(mesh, [queries.PATH] * len(bodies), bodies, unwanted=queries.ERRORS)
+def _post(mesh: Mesh, clients: int, bodies: list[str]) -> load.Report:
+    return drive(mesh, clients, [queries.PATH] * len(bodies), bodies, unwanted=queries.ERRORS)
 
 
 def _registered(mesh: Mesh, models: tuple[str, ...]) -> str:
@@ -164,11 +170,12 @@ def _registered(mesh: Mesh, models: tuple[str, ...]) -> str:
     document = queries.one(models)
     name = hashlib.sha256(document.encode()).hexdigest()
     shown = {"query": document, "documentId": name, "variables": {"id": "0" * 64}}
-    drive(mesh, [queries.PATH], [json.dumps(shown)])
+    drive(mesh, 1, [queries.PATH], [json.dumps(shown)])
     return name
 
 
-def _print(title: str, ways: tuple[Way, ...], *, beside: Way) -> None:
+def _print(title: str, ways: tuple[Way, ...]) -> None:
+    beside = ways[0]
     table(
         title,
         ["way", "p50 ms", "p95 ms", "a second", "p50", "CPU ms of the mesh"],

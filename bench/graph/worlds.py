@@ -14,8 +14,6 @@ from bench.photos import each_photo, upload
 from mesh.launcher import Mesh, running_mesh
 from services.catalog import MODELS
 
-CLIENTS: Final = 10
-
 WIDTH: Final = 64
 HEIGHT: Final = 48
 """Of the images: no model looks at them, and their upload is not measured."""
@@ -47,11 +45,11 @@ async def stored(mesh: Mesh, count: int) -> Iterator[str]:
 
 def drive(
     mesh: Mesh,
+    clients: int,
     paths: list[str],
     bodies: list[str] | None = None,
     *,
     in_a_row: int = 1,
-    clients: int = CLIENTS,
     unwanted: str = "",
 ) -> load.Report:
     """Ask a mesh's edge from a process of its own. Raises SystemExit when something is refused."""
