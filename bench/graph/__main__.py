@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bench.graph import cost, sizes, speed
+from bench.graph import cost, execution, sizes, speed
 from bench.report import console, machine
 
 
@@ -17,6 +17,7 @@ async def main(requests: int) -> None:
     await speed.main(requests)
     await sizes.main()
     await cost.main(requests)
+    await execution.main()
 
 
 def command(

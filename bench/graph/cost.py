@@ -13,7 +13,7 @@ from bench import edge
 from bench.cpu import cpu_seconds, per_request_ms
 from bench.graph import queries
 from bench.graph.speed import ALL, CLIENTS, PAGE
-from bench.graph.worlds import drive, simulated_mesh, stored
+from bench.graph.worlds import drive, simulated_mesh
 from bench.report import console, median, table
 from mesh.launcher import Mesh
 
@@ -31,8 +31,9 @@ async def main(requests: int) -> None:
     """Measure, in each round, `requests` queries about one image and some about a hundred."""
     rows = []
     for name, stubbed in (("at hand", True), ("over gRPC", False)):
-        async with simulated_mesh(0.0, stubbed=stubbed) as mesh:
-            rows += _measured(mesh, name, list(await stored(mesh, max(requests, PAGE + PAGES))))
+        async with simulated_mesh(0.0, stubbed=stubbed) as simulation:
+            digests = await simulation.images(max(requests, PAGE + PAGES))
+            rows += _measured(simulation.mesh, name, digests)
     table(
         "CPU milliseconds a query, four fields of each image",
         ["models' words", "images", "kB", *PROCESSES, "together", "a second, 2 cores"],

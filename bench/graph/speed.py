@@ -1,9 +1,9 @@
 """How long an answer takes: one query beside the REST calls that say the same.
 
 Models are simulated, so that what differs is the mesh's own. Clients each wait for an answer before
-they ask again: ten of them and, to tell waiting for a core from waiting for models, one. No image is
-asked about twice in the same way, and nothing keeps an answer: whatever is compared calls its models
-the same number of times. Rounds are interleaved.
+they ask again: ten of them and, to tell waiting for a core from waiting for models, one. No image
+is asked about twice, and nothing keeps an answer: whatever is compared calls its models the same
+number of times. Rounds are interleaved.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from urllib.parse import quote
 from bench import load
 from bench.cpu import cpu_seconds
 from bench.graph import queries
-from bench.graph.worlds import drive, simulated_mesh, stored
+from bench.graph.worlds import Simulation, drive, simulated_mesh
 from bench.report import console, median, percentile, table
 from mesh.launcher import Mesh
 from services.catalog import MODELS
@@ -58,46 +58,49 @@ class Way:
 
 async def main(requests: int) -> None:
     """Measure `requests` answers of each kind and round, a third of them with one client."""
-    async with simulated_mesh(COMPOSITE_MS) as mesh:
+    async with simulated_mesh(COMPOSITE_MS) as simulation:
         for clients, count in ((1, requests // 3), (CLIENTS, requests)):
             for models, goal in COMPOSITE_GOALS.items():
-                await _composite(mesh, models, goal, count, clients)
-        await _page(mesh)
-    async with simulated_mesh(SINGLE_MS) as mesh:
+                await _composite(simulation, models, goal, count, clients)
+        await _page(simulation)
+    async with simulated_mesh(SINGLE_MS) as simulation:
         for clients, count in ((1, requests // 3), (CLIENTS, requests)):
-            await _single(mesh, count, clients)
+            await _single(simulation, count, clients)
 
 
 async def _composite(
-    mesh: Mesh, models: tuple[str, ...], goal: float, requests: int, clients: int
+    simulation: Simulation, models: tuple[str, ...], goal: float, requests: int, clients: int
 ) -> None:
+    mesh = simulation.mesh
     row = Way("REST, one call after the other", partial(_row, mesh, models))
     analysis = Way("REST, analysis", partial(_analysis, mesh, models))
     graph = Way("GraphQL", partial(_graph, mesh, models))
     ways = (row, analysis, graph)
-    await _interleaved(mesh, ways, requests, clients)
+    await _interleaved(simulation, ways, requests, clients)
     _print(f"{len(models)} models of {COMPOSITE_MS:g} ms, clients: {clients}", ways)
     limit = 1 / len(models) - 1
     _judge("GraphQL beside REST's calls in a row", graph.p50 / row.p50 - 1, goal, limit)
     console.print(f"GraphQL beside REST's analysis: {graph.p50 / analysis.p50 - 1:+.0%}")
 
 
-async def _single(mesh: Mesh, requests: int, clients: int) -> None:
+async def _single(simulation: Simulation, requests: int, clients: int) -> None:
+    mesh = simulation.mesh
     rest = Way("REST", partial(_row, mesh, ("nsfw",)))
     graph = Way("GraphQL, POST", partial(_graph, mesh, ("nsfw",)))
     by_id = Way("GraphQL, GET by id", partial(_by_id, mesh, _registered(mesh, ("nsfw",))))
     ways = (rest, graph, by_id)
-    await _interleaved(mesh, ways, requests, clients)
+    await _interleaved(simulation, ways, requests, clients)
     _print(f"one model of {SINGLE_MS:g} ms, clients: {clients}", ways)
     for way in (graph, by_id):
         _judge(f"{way.name}, beside REST", way.p50 / rest.p50 - 1, SINGLE_GOAL)
 
 
-async def _page(mesh: Mesh) -> None:
+async def _page(simulation: Simulation) -> None:
+    mesh = simulation.mesh
     singles = Way(f"{PAGE} queries, {CLIENTS} at a time", partial(_graph, mesh, ALL))
     page = Way("one query", partial(_whole, mesh))
     ways = (singles, page)
-    await _interleaved(mesh, ways, PAGE, CLIENTS)
+    await _interleaved(simulation, ways, PAGE, CLIENTS)
     table(
         f"{PAGE} images, 4 models of {COMPOSITE_MS:g} ms a call",
         ["way", "ms", "all rounds", "CPU ms of the mesh"],
@@ -115,13 +118,15 @@ async def _page(mesh: Mesh) -> None:
     console.print(f"CPU of one query: {median(page.cpu_ms) / median(singles.cpu_ms) - 1:+.0%}")
 
 
-async def _interleaved(mesh: Mesh, ways: tuple[Way, ...], requests: int, clients: int) -> None:
+async def _interleaved(
+    simulation: Simulation, ways: tuple[Way, ...], requests: int, clients: int
+) -> None:
     """Ask in every way in turn; the first round warms everything up and does not count.
 
     Each way has images of its own: what stands in Envoy's cache would be revalidated.
     """
-    images = await stored(mesh, (ROUNDS + 1) * len(ways) * requests)
-    pids = {f"{name}.{replica}": pid for (name, replica), pid in mesh.pids.items()}
+    images = iter(await simulation.images((ROUNDS + 1) * len(ways) * requests))
+    pids = {f"{name}.{replica}": pid for (name, replica), pid in simulation.mesh.pids.items()}
     for number in range(ROUNDS + 1):
         for way in ways:
             digests = list(islice(images, requests))

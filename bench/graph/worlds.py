@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -19,8 +19,22 @@ HEIGHT: Final = 48
 """Of the images: no model looks at them, and their upload is not measured."""
 
 
+class Simulation:
+    """A mesh, and images of it that nobody has asked about."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self.mesh = mesh
+        self._made = 0
+
+    async def images(self, count: int) -> list[str]:
+        """Store so many images that are not there yet; their ids."""
+        made = each_photo(count, first=self._made, width=WIDTH, height=HEIGHT)
+        self._made += count
+        return await upload(self.mesh.mesh_address, list(made))
+
+
 @asynccontextmanager
-async def simulated_mesh(service_ms: float, *, stubbed: bool = False) -> AsyncIterator[Mesh]:
+async def simulated_mesh(service_ms: float, *, stubbed: bool = False) -> AsyncIterator[Simulation]:
     """A mesh in which every call of a model takes `service_ms`.
 
     When `stubbed` the subgraphs do not call models at all, and answer what they would have said.
@@ -33,14 +47,7 @@ async def simulated_mesh(service_ms: float, *, stubbed: bool = False) -> AsyncIt
         async with running_mesh(
             Path(folder), log_level="warning", replica_env=told, modules=modules
         ) as mesh:
-            yield mesh
-
-
-async def stored(mesh: Mesh, count: int) -> Iterator[str]:
-    """The ids of images that nobody has asked about, each to be used once."""
-    return iter(
-        await upload(mesh.mesh_address, list(each_photo(count, width=WIDTH, height=HEIGHT)))
-    )
+            yield Simulation(mesh)
 
 
 def drive(
