@@ -14,6 +14,15 @@ def get(url: str) -> bytes:
         return body
 
 
+def post_json(url: str, content: str) -> bytes:
+    """The body of an answer to some JSON. Raises urllib.error.HTTPError."""
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, content.encode(), headers)
+    with urllib.request.urlopen(request) as answer:
+        body: bytes = answer.read()
+        return body
+
+
 def get_json(url: str) -> Any:
     """An answer's JSON."""
     return json.loads(get(url))

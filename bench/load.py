@@ -22,7 +22,8 @@ import uvloop
 class Job:
     """GET each path once, in order, over `connections` connections that each wait for answers.
 
-    `headers` has a line for each path, where there are any.
+    `headers` has a line for each path, where there are any. With `bodies`, one a path, POST them as JSON. `in_a_row` requests, sent one after the other, are
+    what a latency is of. An answer that contains `unwanted` has failed.
     """
 
     host: str
@@ -30,6 +31,9 @@ class Job:
     connections: int
     paths: list[str]
     headers: list[str] = field(default_factory=list)
+    bodies: list[str] = field(default_factory=list)
+    in_a_row: int = 1
+    unwanted: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,14 +58,13 @@ def run(job: Job) -> Report:
 
 
 async def _drive(job: Job) -> Report:
-    lines = [f"{line}\r\n" for line in job.headers] or [""] * len(job.paths)
-    paths = iter(zip(job.paths, lines, strict=True))
+    rows = iter(_rows(job))
     latencies_ms: list[float] = []
     failures: list[str] = []
     streams = [await asyncio.open_connection(job.host, job.port) for _ in range(job.connections)]
     started = time.perf_counter()
     await asyncio.gather(
-        *(_client(job, reader, writer, paths, latencies_ms, failures) for reader, writer in streams)
+        *(_client(job, reader, writer, rows, latencies_ms, failures) for reader, writer in streams)
     )
     seconds = time.perf_counter() - started
     for _, writer in streams:
@@ -69,24 +72,44 @@ async def _drive(job: Job) -> Report:
     return Report(seconds, latencies_ms, failures)
 
 
+def _rows(job: Job) -> list[list[bytes]]:
+    """What is sent, written before the clock runs."""
+    host = f"Host: {job.host}:{job.port}\r\n"
+    if job.bodies:
+        kind = f"{host}Content-Type: application/json\r\n"
+        sent = [
+            f"POST {path} HTTP/1.1\r\n{kind}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+            for path, body in zip(job.paths, job.bodies, strict=True)
+        ]
+    else:
+        lines = [f"{line}\r\n" for line in job.headers] or [""] * len(job.paths)
+        sent = [
+            f"GET {path} HTTP/1.1\r\n{host}{line}\r\n".encode()
+            for path, line in zip(job.paths, lines, strict=True)
+        ]
+    return [sent[at : at + job.in_a_row] for at in range(0, len(sent), job.in_a_row)]
+
+
 async def _client(
     job: Job,
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
-    paths: Iterator[tuple[str, str]],
+    rows: Iterator[list[bytes]],
     latencies_ms: list[float],
     failures: list[str],
 ) -> None:
-    for path, line in paths:
-        request = f"GET {path} HTTP/1.1\r\nHost: {job.host}:{job.port}\r\n{line}\r\n"
+    unwanted = job.unwanted.encode()
+    for row in rows:
         asked = time.perf_counter()
-        writer.write(request.encode())
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = _content_length(head)
-        body = await reader.readexactly(length) if length else b""
+        for request in row:
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = _content_length(head)
+            body = await reader.readexactly(length) if length else b""
+            if not head.startswith(b"HTTP/1.1 200") or (unwanted and unwanted in body):
+                line = request[: request.index(b" HTTP/1.1")].decode()
+                failures.append(f"{line}: {head[:12].decode()} {body[:200].decode()}")
         latencies_ms.append((time.perf_counter() - asked) * 1e3)
-        if not head.startswith(b"HTTP/1.1 200"):
-            failures.append(f"{path}: {head[:12].decode()} {body[:200].decode()}")
 
 
 def _content_length(head: bytes) -> int:

@@ -34,12 +34,12 @@ def photos(count: int, *, width: int = 1280, height: int = 960, text: bool = Fal
 
 
 def each_photo(
-    count: int, *, width: int = 1280, height: int = 960, text: bool = False
+    count: int, *, first: int = 0, width: int = 1280, height: int = 960, text: bool = False
 ) -> Iterator[bytes]:
-    """`photos`, one after the other: more of them than fit into memory."""
+    """`photos`, one after the other: more of them than fit into memory, from the `first` on."""
     lines = LINES if text else ()
     pictures = [_scene(seed, width, height, lines) for seed in range(min(SCENES, count))]
-    for number in range(count):
+    for number in range(first, first + count):
         yield _commented(pictures[number % len(pictures)], number)
 
 

@@ -266,11 +266,13 @@ async def running_mesh(
     timeout_s: float = START_TIMEOUT_S,
     config: Mapping[str, object] | None = None,
     replica_env: Mapping[tuple[str, int], Mapping[str, str]] | None = None,
+    modules: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Mesh]:
     """A mesh that is ready, for as long as the context lasts; port 0 takes a free block.
 
     `config` is what its configuration file says; without one the data directory's holds. Keys are
-    those that the data directory has. Raises StartFailed and what `Mesh.running` raises.
+    those that the data directory has. `modules` stand in for processes, for benchmarks. Raises
+    StartFailed and what `Mesh.running` raises.
     """
     if config is not None:
         _configure(data_dir, config)
@@ -281,6 +283,7 @@ async def running_mesh(
         store_url=store_url,
         log_level=log_level,
         replica_env=replica_env or {},
+        modules=modules or {},
     )
     mesh = Mesh(options, pace=pace)
     async with mesh.running():

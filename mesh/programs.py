@@ -40,7 +40,7 @@ class MeshOptions:
     `host` is the address of the edge; everything else stays on loopback. `config_file` None takes
     the data directory's, when there is one, and `cache_dir` None the best place for Envoy's cache.
     `replica_env` adds variables to single replicas, by name and number: another version of a model
-    beside the usual one, for example.
+    beside the usual one, for example. `modules` are what is started in place of processes, by name.
     """
 
     port: int = DEFAULT_PORT
@@ -54,6 +54,7 @@ class MeshOptions:
     cache_dir: Path | None = None
     replica_env: Mapping[tuple[str, int], Mapping[str, str]] = field(default_factory=dict)
     traces: Traces = field(default_factory=Traces)
+    modules: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def mesh_address(self) -> str:
@@ -91,7 +92,7 @@ def service_programs(
             name=process.name,
             replica=replica,
             replicas=replicas[process.name],
-            argv=_argv(process),
+            argv=_argv(process, options.modules.get(process.name)),
             env={
                 **os.environ,
                 **options.traces.environment,
@@ -170,11 +171,11 @@ def jaeger_program(path: Path, port: int) -> Program:
     )
 
 
-def _argv(process: Process) -> tuple[str, ...]:
-    if process.script:
+def _argv(process: Process, module: str | None) -> tuple[str, ...]:
+    if process.script and not module:
         return (str(NODE), str(ROOT / process.module.replace(".", "/") / process.script))
     # -P: what the current directory happens to hold is not the mesh's.
-    return (sys.executable, "-P", "-m", process.module)
+    return (sys.executable, "-P", "-m", module or process.module)
 
 
 def _tier(process: Process) -> int:

@@ -4,6 +4,7 @@ interface Flight<T> {
   result: Promise<T>;
   deadline: number;
   waiting: number;
+  isOver: boolean;
   abort: AbortController;
 }
 
@@ -34,16 +35,20 @@ export class Flights<T> {
       flight.waiting -= 1;
       if (flight.waiting === 0) {
         this.#end(key, flight);
-        flight.abort.abort();
+        if (!flight.isOver) flight.abort.abort();
       }
     }
   }
 
   #begin(key: string, deadline: number, start: (signal: AbortSignal) => Promise<T>): Flight<T> {
     const abort = new AbortController();
-    const flight = { result: start(abort.signal), deadline, waiting: 0, abort };
+    const result = start(abort.signal);
+    const flight = { result, deadline, waiting: 0, isOver: false, abort };
     this.#flights.set(key, flight);
-    const end = () => this.#end(key, flight);
+    const end = () => {
+      flight.isOver = true;
+      this.#end(key, flight);
+    };
     flight.result.then(end, end);
     return flight;
   }

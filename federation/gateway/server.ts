@@ -53,7 +53,10 @@ export class GatewayServer {
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const left = new AbortController();
-    response.on("close", () => left.abort());
+    response.on("close", () => {
+      // Whoever has the whole answer has not left; an abort makes an exception, and its stack.
+      if (!response.writableFinished) left.abort();
+    });
     const answer = await this.#answer(request, left.signal);
     if (response.destroyed) return;
     // What is refused before all of it was read would be taken for the next request.

@@ -13,6 +13,7 @@ from strawberry.types import ExecutionContext
 
 from federation.subgraphs import detection, images, logo, moderation, nsfw, ocr
 from federation.subgraphs.ids import MAX_ENTITIES, check_count
+from federation.subgraphs.projection import Projections, projecting
 
 FEDERATION_VERSION: Final = "2.9"
 
@@ -47,6 +48,7 @@ def _schema(
             lambda: ParserCache(maxsize=CACHED_DOCUMENTS),
             lambda: ValidationCache(maxsize=CACHED_DOCUMENTS),
         ],
+        execution_context_class=projecting(Projections()),
     )
 
 

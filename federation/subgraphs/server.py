@@ -78,11 +78,11 @@ async def subgraph_server(
         await runner.cleanup()
 
 
-async def serve(settings: SubgraphSettings) -> None:
+async def serve(settings: SubgraphSettings, client: type[MeshClient] = MeshClient) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is in flight.
 
-    Raises OSError when the port is taken, VisionmeshError when the object store cannot be opened or
-    a subgraph is not known.
+    `client` is how the mesh is asked. Raises OSError when the port is taken, VisionmeshError when
+    the object store cannot be opened or a subgraph is not known.
     """
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -92,7 +92,7 @@ async def serve(settings: SubgraphSettings) -> None:
     objects = Objects.open(settings.object_store)
     async with (
         recording("subgraphs", f"{settings.host}:{settings.port}") as recorder,
-        MeshClient(settings.mesh_address, token=settings.token) as mesh,
+        client(settings.mesh_address, token=settings.token) as mesh,
         subgraph_server(settings, mesh, objects, names, recorder) as port,
     ):
         # What is there now stays: the collector need not look at it again with every request.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,24 @@ def test_the_gateway_is_told_where_subgraphs_are(tmp_path):
     (gateway,) = (program for program in programs if program.name == "gateway")
     assert gateway.env["VISIONMESH_SUBGRAPHS_URLS"] == "http://127.0.0.1:9080,http://127.0.0.1:9081"
     assert [Path(part).name for part in gateway.argv] == ["node", "main.ts"]
+
+
+def test_a_process_is_stood_in_for(tmp_path):
+    """What stands in for a process is started as it would be, on its port; nobody else changes."""
+    options = MeshOptions(modules={"nsfw": "bench.graph.simulated", "gateway": "tests.cli.toy"})
+    usual, changed = (
+        {
+            program.name: program
+            for program in service_programs(
+                each, DataDir(tmp_path), load(None), dict.fromkeys(BY_NAME, 1)
+            )
+        }
+        for each in (MeshOptions(), options)
+    )
+    for name, program in changed.items():
+        module = options.modules.get(name)
+        argv = (sys.executable, "-P", "-m", module) if module else usual[name].argv
+        assert program == dataclasses.replace(usual[name], argv=argv)
 
 
 def test_nothing_configured_says_nothing(tmp_path):
