@@ -17,10 +17,12 @@ from typing import Annotated, Any, Final
 import typer
 from PIL import Image, ImageFont
 
+from bench.recognition.legibility import FAINT_CONTRAST, MIN_CONTRAST
 from bench.recognition.ocr_reader import Tally, ocr_model, read, said_in
 from bench.recognition.pages import (
     COLOURS,
     LINES,
+    Drawn,
     Font,
     Sheet,
     encoded,
@@ -38,6 +40,8 @@ SIZES_OVER: Final = (16, 24, 36)
 POINTS: Final = (4, 5, 6, 8, 10)
 SCORES: Final = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
 BOX_SCORES: Final = (0.4, 0.5, 0.6, 0.7)
+
+CONTRASTS: Final = (FAINT_CONTRAST, MIN_CONTRAST)
 
 WRITTEN: Final = {"logo", "motorcycle_left", "motorcycle_right", "page", "rocket", "text"}
 """Pictures of these packages on which there is something to read."""
@@ -83,7 +87,7 @@ def photos(
     only: Only = "",
     missed: Missed = False,
 ) -> None:
-    """Lines over photos, by size."""
+    """Lines over photos, by size, and by how much their letters stand out."""
     _run(lambda: _photos(pictures, _named(folders, only), missed))
 
 
@@ -111,14 +115,20 @@ def _photos_in(folders: Sequence[Path]) -> Iterator[tuple[str, Image.Image]]:
                 yield path.stem, Image.open(path).convert("RGB")
 
 
-async def _tally(model: OcrModel, sheet: Sheet, missed: bool = False) -> Tally:
+async def _readings(model: OcrModel, sheet: Sheet, missed: bool) -> list[tuple[Drawn, str]]:
+    """Each line that was drawn, and what was read there."""
     result = await read(model, encoded(sheet.image))
-    tally = Tally()
-    for drawn in sheet.lines:
-        said = said_in(drawn, result.lines)
-        tally.add(drawn, said)
+    readings = [(drawn, said_in(drawn, result.lines)) for drawn in sheet.lines]
+    for drawn, said in readings:
         if missed and said != drawn.text:
-            print(f"    {drawn.text!r} is read as {said!r}")
+            print(f"    {drawn.text!r} ({drawn.contrast:.1f}:1) is read as {said!r}")
+    return readings
+
+
+async def _tally(model: OcrModel, sheet: Sheet, missed: bool = False) -> Tally:
+    tally = Tally()
+    for drawn, said in await _readings(model, sheet, missed):
+        tally.add(drawn, said)
     return tally
 
 
@@ -184,6 +194,7 @@ async def _turned(paths: Sequence[Path]) -> None:
 
 async def _photos(folders: Sequence[Path], paths: Sequence[Path], missed: bool) -> None:
     kinds = {"with an edge": Tally(), "plain": Tally()}
+    legible = {kind: {least: Tally() for least in CONTRASTS} for kind in kinds}
     async with ocr_model() as model:
         for size in SIZES_OVER:
             for kind in kinds:
@@ -195,7 +206,12 @@ async def _photos(folders: Sequence[Path], paths: Sequence[Path], missed: bool) 
                     first = number % (len(LINES) - 5)
                     lines = LINES[first : first + 5]
                     sheet = over_photo(photo, font, lines, number, kind != "plain")
-                    tally = await _tally(model, sheet, missed)
+                    tally = Tally()
+                    for drawn, said in await _readings(model, sheet, missed):
+                        tally.add(drawn, said)
+                        for least, some in legible[kind].items():
+                            if drawn.contrast >= least:
+                                some.add(drawn, said)
                     total += tally
                     if missed and tally.exact < tally.lines:
                         print(f"  {size} px, {kind}, on {name}: {tally}")
@@ -203,6 +219,8 @@ async def _photos(folders: Sequence[Path], paths: Sequence[Path], missed: bool) 
                 kinds[kind] += total
     for kind, total in kinds.items():
         print(f"all {kind}: {total}")
+        for least, some in legible[kind].items():
+            print(f"  from {least}:1 on: {some}")
 
 
 async def _junk(folders: Sequence[Path]) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+from bench.recognition.legibility import lowest_contrast
 
 Colour = tuple[int, int, int]
 
@@ -43,10 +45,13 @@ Font = ImageFont.FreeTypeFont
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A line as it was drawn: what it says, and left, top, right and bottom of its ink."""
+    """A line as it was drawn: what it says, left, top, right and bottom of its ink, and how much
+    that of its characters stands out that does so least (see `legibility`): as black on white where
+    nothing else is said, and where it has an edge, which is what is around it then."""
 
     text: str
     box: tuple[int, int, int, int]
+    contrast: float = 21.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +143,11 @@ def over_photo(
         dark = number % 2 == 0 if outlined else np.asarray(beneath, np.float64).mean() >= 128
         black, white = (0, 0, 0), (255, 255, 255)
         ink, edge = (black, white) if dark else (white, black)
-        drawn.append(write(draw, font, text, place, ink, edge if outlined else None))
+        line = write(draw, font, text, place, ink, edge if outlined else None)
+        if not outlined:
+            reach = max(1, round(font.size / 8))
+            line = replace(line, contrast=lowest_contrast(image, font, text, place, reach))
+        drawn.append(line)
     return Sheet(image, tuple(drawn))
 
 

@@ -20,7 +20,7 @@ from federation.subgraphs.values import (
     points_of,
     size_of,
 )
-from services.client.defaults import MAX_RESULTS, MIN_SCORE
+from services.client.defaults import MAX_RESULTS, MIN_LOGO_SCORE
 from services.client.mesh import MeshClient
 from services.logo.converters import select
 from services.logo.types import Options
@@ -83,7 +83,7 @@ class LogoImage:
         info: Info[Context, None],
         min_score: Annotated[
             float, strawberry.argument(description="Leaves out what scores less.")
-        ] = MIN_SCORE,
+        ] = MIN_LOGO_SCORE,
         brands: Annotated[
             list[str] | None,
             strawberry.argument(description="Leaves out other brands; none means all."),

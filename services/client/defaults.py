@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 MIN_SCORE: Final = 0.4
-"""What an object or a logo scores at least (docs/recognition.md: why)."""
+"""What an object scores at least (docs/recognition.md: why)."""
+
+MIN_LOGO_SCORE: Final = 0.75
+"""What a logo scores at least, for the same reason."""
 
 MIN_LINE_SCORE: Final = 0.8
 """What a line of text scores at least, for the same reason."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.logo.gallery import Gallery, Neighbours
-from services.logo.types import MatchParameters
+from services.logo.types import Features, MatchParameters
 
 T = TypeVar("T", bound=np.generic)
 
@@ -38,6 +38,17 @@ class Comparison:
     def is_own(self, mark: int) -> bool:
         """Whether a mark is of the tenant's own gallery."""
         return mark >= len(self._base.sizes)
+
+    def marks_of(self, brand: int) -> list[int]:
+        """All marks of a brand."""
+        return [int(mark) for mark in np.flatnonzero(self.brand_of == brand)]
+
+    def features_of(self, mark: int) -> Features:
+        """All features of a mark, in its pixels."""
+        marks = len(self._base.sizes)
+        if self._own is not None and mark >= marks:
+            return self._own.features_of(mark - marks)
+        return self._base.features_of(mark)
 
     def nearest(self, descriptors: NDArray[np.uint8], parameters: MatchParameters) -> Neighbours:
         """The features next to those of an image, of both galleries together."""

@@ -15,7 +15,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from services.logo.types import Mark, MatchParameters
+from services.logo.types import Features, Mark, MatchParameters
 
 DIMENSIONS = 128
 
@@ -70,6 +70,11 @@ class Gallery:
         """The brand of each feature."""
         brands: NDArray[np.int32] = self.brand_of[self.mark_of]
         return brands
+
+    def features_of(self, mark: int) -> Features:
+        """All features of a mark, which are in the order of the marks."""
+        first, end = np.searchsorted(self.mark_of, [mark, mark + 1])
+        return Features(self.points[first:end], self.descriptors[first:end])
 
     def nearest(self, descriptors: NDArray[np.uint8], count: int, probes: int) -> Neighbours:
         """The features next to those of an image, uint8 [n, 128]."""

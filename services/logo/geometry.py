@@ -44,6 +44,11 @@ def applied(mapping: Map, points: Points) -> Points:
     return mapped
 
 
+def after(second: Map, first: Map) -> Map:
+    """The map that is `first` and then `second`."""
+    return np.column_stack([second[:, :2] @ first[:, :2], applied(second, first[:, 2:].T)[0]])
+
+
 def scale(mapping: Map) -> float:
     """By how much a map enlarges lengths, on average; 0 for one that flattens or mirrors."""
     determinant = float(np.linalg.det(mapping[:, :2]))

@@ -16,7 +16,15 @@ from services.brands.store import BrandStore
 from services.errors import ModelUnavailable
 from services.fingerprint import fingerprint
 from services.inference.workers import Workers, WorkersClosed
-from services.logo import comparison, converters, gallery, geometry, matching
+from services.logo import (
+    agreement,
+    comparison,
+    converters,
+    gallery,
+    geometry,
+    kinship,
+    matching,
+)
 from services.logo.comparison import Comparison
 from services.logo.gallery import Gallery
 from services.logo.model import LogoModel
@@ -27,7 +35,14 @@ from services.serving import tenancy
 
 T = TypeVar("T")
 
-SOURCES: Final[tuple[ModuleType, ...]] = (matching, comparison, geometry, gallery)
+SOURCES: Final[tuple[ModuleType, ...]] = (
+    matching,
+    agreement,
+    kinship,
+    comparison,
+    geometry,
+    gallery,
+)
 """The modules that decide between features and an answer."""
 
 MAX_FEATURES: Final = 1_000_000

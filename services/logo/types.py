@@ -151,6 +151,12 @@ class MatchParameters:
     """How much longer a square may become in one direction than in the other."""
     min_side: float = 10.0
     """Pixels of the looked-at picture that the longer side of a logo has at least."""
+    min_covered: float = 0.3
+    """Parts of a mark, along its longer side, in which something of it is seen at least. See
+    `kinship`."""
+    covered_fit: float = 0.04
+    covered_distance: float = 300.0
+    """How far off, as `fit`, and how unlike a feature may be that is where the map says."""
     min_weight: float = 1.4
     """What the matches weigh together; below, it is chance. See `matching.score`."""
     max_overlap: float = 0.4

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from services.client.defaults import MAX_RESULTS, MIN_LINE_SCORE, MIN_SCORE
+from services.client.defaults import MAX_RESULTS, MIN_LINE_SCORE, MIN_LOGO_SCORE, MIN_SCORE
 from services.client.mesh import MeshClient
 from services.detection import converters as detecting
 from services.detection.types import Options as DetectionOptions
@@ -89,17 +89,17 @@ def _min_score(parameters: Mapping[str, str], default: float) -> dict[str, str]:
 
 def _detection_options(parameters: Mapping[str, str]) -> Options:
     """Raises InvalidArgument for what is no score or no number."""
-    return _found_options(parameters, "labels")
+    return _found_options(parameters, "labels", MIN_SCORE)
 
 
 def _logo_options(parameters: Mapping[str, str]) -> Options:
     """Raises InvalidArgument for what is no score or no number."""
-    return _found_options(parameters, "brands")
+    return _found_options(parameters, "brands", MIN_LOGO_SCORE)
 
 
-def _found_options(parameters: Mapping[str, str], names: str) -> Options:
+def _found_options(parameters: Mapping[str, str], names: str, default: float) -> Options:
     """Options of a model that finds things; `names` is the parameter that says which."""
-    written = _min_score(parameters, MIN_SCORE)
+    written = _min_score(parameters, default)
     if wanted := parameters.get(names):
         written[names] = ",".join(sorted(set(wanted.split(","))))
     most = query.whole_number(parameters, "maxResults", MAX_RESULTS)
@@ -171,7 +171,7 @@ def _ocr(result: OcrResult) -> Json:
 def _wanted_logos(options: Options) -> LogoOptions:
     brands = options.get("brands", "")
     return LogoOptions(
-        min_score=float(options.get("minScore", MIN_SCORE)),
+        min_score=float(options.get("minScore", MIN_LOGO_SCORE)),
         brands=frozenset(brands.split(",") if brands else ()),
         max_results=int(options.get("maxResults", 0)),
     )

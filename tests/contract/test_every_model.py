@@ -8,7 +8,7 @@ import pytest
 
 from models import registry
 from services import catalog
-from services.client.defaults import MAX_RESULTS, MIN_LINE_SCORE, MIN_SCORE
+from services.client.defaults import MAX_RESULTS, MIN_LINE_SCORE, MIN_LOGO_SCORE, MIN_SCORE
 from services.moderation.models import MODELS
 from services.rest import document
 from services.rest.model_views import MODEL_VIEWS
@@ -82,5 +82,6 @@ def test_document_has_the_defaults_of_the_code():
     """What the document calls default is what the facade takes when nothing is said."""
     parameters = document.load()["components"]["parameters"]
     assert parameters["minScore"]["schema"]["default"] == MIN_SCORE
+    assert parameters["minLogoScore"]["schema"]["default"] == MIN_LOGO_SCORE
     assert parameters["minLineScore"]["schema"]["default"] == MIN_LINE_SCORE
     assert parameters["maxResults"]["schema"]["default"] == MAX_RESULTS

@@ -70,12 +70,13 @@ async def test_arguments_choose_from_one_result(graph: World):
 
 
 async def test_text_and_logos_have_their_places(graph: World):
-    """Lines and logos come with score, box and corners."""
+    """Lines and logos come with score, box and corners; unsure logos only when asked for."""
     corners = [Point(x=x, y=y) for x, y in ((0, 0), (9, 0), (9, 4), (0, 4))]
     box = Box(x=0, y=0, width=9, height=4)
     graph.ocr.seen.lines.append(TextLine(text="SALE", score=0.9, box=box, corners=corners))
     graph.ocr.seen.lines.append(TextLine(text="faint", score=0.2, box=box, corners=corners))
-    graph.logo.seen.logos.append(Logo(brand="adobe", score=0.7, box=box, corners=corners))
+    for brand, score in (("adobe", 0.8), ("faint", 0.7)):
+        graph.logo.seen.logos.append(Logo(brand=brand, score=score, box=box, corners=corners))
     text = await graph.entities(
         "ocr", "ocr(minScore: 0.5) { text lines { text corners { x y } } }", [UNKNOWN]
     )
@@ -90,7 +91,7 @@ async def test_text_and_logos_have_their_places(graph: World):
         ],
     }
     assert logos.json["data"]["_entities"][0]["logo"]["logos"] == [
-        {"brand": "adobe", "score": 0.7, "box": {"width": 9}}
+        {"brand": "adobe", "score": 0.8, "box": {"width": 9}}
     ]
 
 

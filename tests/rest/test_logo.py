@@ -92,7 +92,7 @@ async def test_parameters_leave_out_what_is_not_asked_for(rest: World, path: str
     assert await brands(rest, path, "?brands=mine") == ["mine"]
     assert await brands(rest, path, "?brands=beta") == []
     assert len(await brands(rest, path, "?maxResults=1")) == 1
-    answer = await rest.get(f"{path}?minScore=0.40&brands=mine,alpha,mine")
+    answer = await rest.get(f"{path}?minScore=0.750&brands=mine,alpha,mine")
     assert "?brands=alpha,mine&release=" in answer.headers["Content-Location"]
     refused = await rest.get(f"{path}?brands=nobody")
     assert (refused.status, refused.json["field"]) == (400, "brands")
