@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 import json
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from federation.documents.manifest import FOLDER as DOCUMENTS
 from federation.supergraph.compose import FOLDER as SUPERGRAPH
 from services import errors
 from services.limits import MAX_UPLOAD_BYTES
-from tests.federation.gateway import PATIENCE_S, Answer, Gateway, gateway
+from tests.federation.gateway import MAIN, NODE, PATIENCE_S, Answer, Gateway, gateway
 from tests.federation.world import World, digest_of, world
 from tests.support.photos import jpeg
 from tests.support.whole import until
@@ -516,6 +517,13 @@ def _other(supergraph: str) -> str:
     return changed
 
 
+def _bad(supergraph: str) -> tuple[str, ...]:
+    """Wrong ones; of the last one the planner does not throw, it ends its process."""
+    wrong_key = supergraph.replace('key: "id"', 'key: "_d"', 1)
+    assert wrong_key != supergraph
+    return ("type {", "type Query { a: Int }", "directive @a on FIELD", wrong_key)
+
+
 async def test_a_bad_supergraph_changes_nothing_and_a_good_one_is_taken(
     graph: World, tmp_path: Path
 ):
@@ -524,7 +532,7 @@ async def test_a_bad_supergraph_changes_nothing_and_a_good_one_is_taken(
     good = (SUPERGRAPH / "supergraph.graphql").read_text()
     file.write_text(good)
     async with gateway(graph, VISIONMESH_SUPERGRAPH=str(file)) as front:
-        for count, bad in enumerate(("type {", "type Query { a: Int }", "directive @a on FIELD")):
+        for count, bad in enumerate(_bad(good)):
             _replace(file, bad)
 
             async def refused(most: int = count) -> bool:
@@ -540,6 +548,23 @@ async def test_a_bad_supergraph_changes_nothing_and_a_good_one_is_taken(
 
         await until(taken_up, "the good file was taken up")
         assert (await front.ask(SCORES, id=UNKNOWN)).places == {("image",): "IMAGE_NOT_FOUND"}
+
+
+async def test_a_bad_supergraph_at_the_start_is_one_line(tmp_path: Path):
+    """Whoever starts the gateway is told what is wrong with the file, and nothing else."""
+    file = tmp_path / "supergraph.graphql"
+    file.write_text(_bad((SUPERGRAPH / "supergraph.graphql").read_text())[-1])
+    process = await asyncio.create_subprocess_exec(
+        NODE,
+        MAIN,
+        env={**os.environ, "VISIONMESH_SUPERGRAPH": str(file)},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await process.communicate()
+    assert process.returncode == 1
+    (line,) = said.decode().splitlines()
+    assert line.startswith(f"gateway: {file}: ")
+    assert "'_d' not found in type 'Image'" in line
 
 
 async def test_the_first_request_after_a_change_is_answered_by_the_new_graph(
