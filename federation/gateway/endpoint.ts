@@ -129,7 +129,7 @@ export class Endpoint {
     request: IncomingMessage,
     caller: Caller,
   ): Promise<Answer> {
-    const operation = await this.#checked(asked);
+    const operation = await this.#checked(asked, caller.tenant);
     if (!operation.isQuery) {
       throw new Refusal("BAD_REQUEST", "a mutation is sent with POST", { status: 405 });
     }
@@ -176,7 +176,7 @@ export class Endpoint {
     const outcome = await this.#parts.bodies.read(request, limit, async (body) => {
       const contentType = request.headers["content-type"] ?? "";
       const asked = isForm ? await fromForm(contentType, body) : fromJson(body);
-      const operation = await this.#checked(asked);
+      const operation = await this.#checked(asked, caller.tenant);
       if (operation.isQuery && !isForm) return this.#shared(operation, release, caller);
       return this.#execute(operation, release, caller, caller.signal);
     });
@@ -187,16 +187,16 @@ export class Endpoint {
   }
 
   /** The operation that is asked for. Throws Refusal, Refusals. */
-  async #checked(asked: Asked): Promise<Ready> {
+  async #checked(asked: Asked, tenant: string): Promise<Ready> {
     const { documents, operations, router } = this.#parts;
     const { schema, version: graph } = await router.graph();
-    const source = this.#text(asked);
+    const source = this.#text(asked, tenant);
     const checked = operations.check(schema, source, asked.operationName, asked.variables);
-    if (asked.hash && asked.text) documents.register(asked.hash, source);
+    if (asked.hash && asked.text) documents.register(tenant, asked.hash, source);
     return { ...checked, graph };
   }
 
-  #text({ text, hash }: Asked): string {
+  #text({ text, hash }: Asked, tenant: string): string {
     const { documents, onlyKnown } = this.#parts;
     const actual = text === undefined ? (hash ?? "") : hashOf(text);
     if (hash && hash !== actual) {
@@ -207,7 +207,7 @@ export class Endpoint {
       const message = "only known documents run here";
       throw new Refusal("QUERY_NOT_IN_SAFELIST", message, { status: 403 });
     }
-    const found = text ?? documents.find(actual);
+    const found = text ?? documents.find(tenant, actual);
     if (found !== undefined) return found;
     // Apollo's protocol: in these words, and with 200, clients send the text once more.
     throw new Refusal("PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound", { status: 200 });

@@ -23,6 +23,7 @@ import { Refusal } from "./errors.ts";
 
 // Guesses, all of them, well above what a person writes.
 export const LIMITS = {
+  characters: 100_000,
   tokens: 2_000,
   depth: 10,
   aliases: 50,

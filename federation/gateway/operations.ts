@@ -18,9 +18,11 @@ import {
 import { hashOf } from "./documents.ts";
 import { Refusal, Refusals } from "./errors.ts";
 import { LIMITS, type Size, check, exceeded, measure } from "./measure.ts";
+import { Recent } from "./recent.ts";
 import type { Operation } from "./router.ts";
 
 const MAX_PREPARED = 1_000; // documents; a team's own come to some dozens (a guess)
+const MAX_PREPARED_CHARS = 4_000_000; // of their texts together; parsed they are more (a guess)
 const MAX_ERRORS = 20; // that one answer names
 
 const KEPT_ROOTS: ReadonlySet<string> = new Set(["image", "images", "__typename"]);
@@ -49,7 +51,7 @@ export interface Checked extends Operation {
 
 export class Operations {
   readonly #production: boolean;
-  readonly #prepared = new Map<string, Prepared>(); // the one that was used last is last
+  readonly #prepared = new Recent<Prepared>(MAX_PREPARED, MAX_PREPARED_CHARS);
 
   /** In production nobody is told what the schema has besides what they ask for. */
   constructor(production: boolean) {
@@ -75,7 +77,7 @@ export class Operations {
       text,
       document: prepared.document,
       name,
-      variables,
+      variables: declared(operation, variables),
       hash: prepared.hash,
       isQuery: operation.operation === "query",
       ids: size.ids,
@@ -84,12 +86,13 @@ export class Operations {
   }
 
   #prepare(schema: GraphQLSchema, text: string): Prepared {
-    let prepared = this.#prepared.get(text);
-    if (prepared?.schema !== schema) prepared = this.#fresh(schema, text);
-    this.#prepared.delete(text);
-    this.#prepared.set(text, prepared);
-    const [oldest] = this.#prepared.keys();
-    if (this.#prepared.size > MAX_PREPARED && oldest !== undefined) this.#prepared.delete(oldest);
+    // Comments are no tokens.
+    const most = LIMITS.characters;
+    if (text.length > most) throw exceeded("query", `query: at most ${most} characters`, most);
+    const known = this.#prepared.get(text);
+    if (known?.schema === schema) return known;
+    const prepared = this.#fresh(schema, text);
+    this.#prepared.put(text, prepared, text.length);
     return prepared;
   }
 
@@ -130,6 +133,13 @@ export class Operations {
       }),
     );
   }
+}
+
+/** Those of the variables that an operation has: the others shape nothing. */
+function declared(operation: OperationDefinitionNode, variables: Variables): Variables {
+  const names = (operation.variableDefinitions ?? []).map(({ variable }) => variable.name.value);
+  const sent = names.filter((name) => Object.hasOwn(variables, name));
+  return Object.fromEntries(sent.map((name) => [name, variables[name]]));
 }
 
 function measured(
