@@ -15,7 +15,11 @@ const CONNECT_TIMEOUT_MS = 500; // as Envoy's own
 const IDLE_MS = 60_000; // less than subgraphs keep their end open: federation/subgraphs/server.py
 const CONNECTIONS = 128; // to one place; a request more waits (a guess)
 const MAX_FOREIGN_BYTES = 16_000_000; // one answer of another team (a guess)
-const DOWN_MS = 1_000; // how long a place that refused a connection is left out (a guess)
+const DOWN_MS = 1_000; // how long a place that failed is left out (a guess)
+const PROBE_TIMEOUT_MS = 1_000;
+
+/** A call that was given less says little about who is late with it (a guess). */
+export const PATIENCE_MS = 5_000;
 
 const UNCONNECTED: ReadonlySet<string> = new Set([
   "ECONNREFUSED",
@@ -43,6 +47,9 @@ interface Place {
   pool: Pool;
   path: string;
   downUntil: number;
+  /** It took a request and gave no answer: it must say that it lives before it is sent another. */
+  isSuspect: boolean;
+  isProbed: boolean;
 }
 
 export interface SubgraphsOptions {
@@ -50,18 +57,22 @@ export interface SubgraphsOptions {
   isForeign?: boolean;
   /** In milliseconds. */
   now?: () => number;
+  /** How much time a call must have been given for its being late to say something. */
+  patienceMs?: number;
 }
 
 export class Subgraphs {
   readonly #places: readonly Place[];
   readonly #isForeign: boolean;
   readonly #now: () => number;
+  readonly #patienceMs: number;
   #next = 0;
 
   /** `addresses` are base URLs of processes that all serve the same subgraphs. */
   constructor(addresses: readonly string[], options: SubgraphsOptions = {}) {
     this.#isForeign = options.isForeign ?? false;
     this.#now = options.now ?? (() => performance.now());
+    this.#patienceMs = options.patienceMs ?? PATIENCE_MS;
     this.#places = addresses.map((address) => ({
       host: new URL(address).hostname,
       port: portOf(new URL(address)),
@@ -77,12 +88,15 @@ export class Subgraphs {
         maxResponseSize: this.#isForeign ? MAX_FOREIGN_BYTES : -1,
       }),
       downUntil: 0,
+      isSuspect: false,
+      isProbed: false,
     }));
   }
 
   /**
    * POST to a path below an address, within `timeoutMs`. A place that cannot be connected to has seen nothing, so the
-   * next one is asked; nothing else is sent twice. Throws SubgraphLost, SubgraphLate, and the
+   * next one is asked; nothing else is sent twice. A place that gave no answer is left out of the next
+   * requests. Throws SubgraphLost, SubgraphLate, and the
    * call's own reason when nobody waits for it any more.
    */
   async post(
@@ -138,9 +152,15 @@ export class Subgraphs {
         };
       } catch (error) {
         call.signal.throwIfAborted();
-        if (timer.aborted) throw new SubgraphLate(path, { cause: error });
-        if (!neverConnected(error)) throw new SubgraphLost(path, { cause: error });
-        place.downUntil = this.#now() + DOWN_MS;
+        if (timer.aborted) {
+          if (timeoutMs >= this.#patienceMs) this.#suspect(place);
+          throw new SubgraphLate(path, { cause: error });
+        }
+        if (!neverConnected(error)) {
+          if (!(error instanceof SyntaxError)) this.#suspect(place); // that was an answer
+          throw new SubgraphLost(path, { cause: error });
+        }
+        this.#leaveOut(place);
         refused = error;
       }
     }
@@ -170,9 +190,38 @@ export class Subgraphs {
     if (this.#places.length === 1) return this.#places;
     const start = this.#next++ % this.#places.length;
     const turned = [...this.#places.slice(start), ...this.#places.slice(0, start)];
-    const now = this.#now();
-    const isUp = ({ downUntil }: Place) => downUntil <= now;
-    return [...turned.filter(isUp), ...turned.filter((place) => !isUp(place))];
+    const up = turned.filter((place) => this.#isUp(place));
+    return [...up, ...turned.filter((place) => !up.includes(place))];
+  }
+
+  #isUp(place: Place): boolean {
+    if (place.downUntil > this.#now()) return false;
+    if (place.isSuspect && !place.isProbed) void this.#probe(place);
+    return !place.isSuspect;
+  }
+
+  #leaveOut(place: Place): void {
+    place.downUntil = this.#now() + DOWN_MS;
+  }
+
+  #suspect(place: Place): void {
+    this.#leaveOut(place);
+    place.isSuspect = !this.#isForeign; // other teams' need not have such a path
+  }
+
+  /** Ask a place whether it lives, beside the requests that others are sent meanwhile. */
+  async #probe(place: Place): Promise<void> {
+    place.isProbed = true;
+    try {
+      const signal = AbortSignal.timeout(PROBE_TIMEOUT_MS);
+      const answer = await place.pool.request({ method: "GET", path: "/healthz", signal });
+      await answer.body.dump();
+      place.isSuspect = answer.statusCode !== 200;
+    } catch {
+      place.isSuspect = true;
+    }
+    if (place.isSuspect) this.#leaveOut(place);
+    place.isProbed = false;
   }
 }
 
