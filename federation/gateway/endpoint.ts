@@ -8,7 +8,7 @@ import { Call } from "./call.ts";
 import contract from "./contract.json" with { type: "json" };
 import { type Documents, hashOf } from "./documents.ts";
 import { Refusal, Refusals, type SharedError, masked, told, traced } from "./errors.ts";
-import { Flights } from "./flights.ts";
+import { Flights, Late } from "./flights.ts";
 import { MAX_FORM_BYTES, fromForm } from "./forms.ts";
 import { FORGET, KEEP, PINNED, canonical, etagOf, isNamed } from "./freshness.ts";
 import type { Log } from "./log.ts";
@@ -236,12 +236,17 @@ export class Endpoint {
     const { graph, hash, name, variables } = operation;
     const key = [caller.tenant, graph, release, hash, name, canonical(variables)].join("\0");
     let isMine = false;
-    const outcome = await this.#flights.join(key, caller.deadline, caller.signal, (signal) => {
-      isMine = true;
-      return this.#execute(operation, release, caller, signal);
-    });
-    if (!isMine) caller.span.join(outcome.span);
-    return outcome;
+    try {
+      const outcome = await this.#flights.join(key, caller.deadline, caller.signal, (signal) => {
+        isMine = true;
+        return this.#execute(operation, release, caller, signal);
+      });
+      if (!isMine) caller.span.join(outcome.span);
+      return outcome;
+    } catch (error) {
+      if (error instanceof Late) return late(caller.span);
+      throw error;
+    }
   }
 
   async #execute(
@@ -259,6 +264,7 @@ export class Endpoint {
     });
     const call = new Call({ ...caller, span, signal, token, release });
     const result = await recorded(span, () => router.execute(operation, call));
+    signal.throwIfAborted(); // what failed then says nothing
     const note = (error: GraphQLError) => this.#unexpected(error, span.traceId);
     const errors = (result.errors ?? []).map((error) => masked(error, note));
     const data = JSON.stringify(result.data ?? null);
@@ -303,6 +309,13 @@ export class Endpoint {
     const reason = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
     this.#parts.log.error("unexpected error", { reason, traceId });
   }
+}
+
+/** What an execution has come to for who can wait no longer for it. */
+function late(span: Span): Outcome {
+  const extensions = { code: "DEADLINE_EXCEEDED" };
+  const errors = [{ message: "no answer within the deadline", extensions }];
+  return { data: "null", errors, release: "", span };
 }
 
 function json(

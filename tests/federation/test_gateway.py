@@ -547,6 +547,39 @@ async def test_a_bad_supergraph_changes_nothing_and_a_good_one_is_taken(
             return OTHER in (await front.ask(DESCRIPTION)).text
 
         await until(taken_up, "the good file was taken up")
+async def test_who_joins_an_execution_waits_no_longer_than_they_would(graph: World, front: Gateway):
+    """A shared execution is nobody's excuse: each is answered at the deadline of their own."""
+    (image,) = await graph.stored(1)
+    graph.nsfw.released.clear()
+    begun = asyncio.create_task(front.get(query=SCORES, variables={"id": image}))
+    await graph.nsfw.asked.wait()
+    less = {"x-request-timeout-ms": "100"}
+    late = await front.get(less, query=SCORES, variables={"id": image})
+    assert (late.status, late.json["data"]) == (200, None)
+    assert late.codes == ["DEADLINE_EXCEEDED"]
+    assert late.headers["Cache-Control"] == "no-store"
+    assert not begun.done()
+    graph.nsfw.released.set()
+    assert (await begun).codes == []
+    assert len(graph.nsfw.calls) == 1
+
+
+async def test_who_hangs_up_is_no_error_in_the_log(graph: World, front: Gateway):
+    """A client that leaves is nothing unexpected."""
+    (image,) = await graph.stored(1)
+    graph.nsfw.released.clear()
+    for ask in (front.get(query=SCORES, variables={"id": image}), front.ask(SCORES, id=image)):
+        graph.nsfw.asked.clear()
+        graph.nsfw.cancelled.clear()
+        left = asyncio.create_task(ask)
+        await graph.nsfw.asked.wait()
+        left.cancel()
+        await asyncio.wait_for(graph.nsfw.cancelled.wait(), PATIENCE_S)
+    graph.nsfw.released.set()
+    assert (await front.ask(SCORES, id=image)).codes == []
+    assert [line for line in front.logged if line["level"] == "error"] == []
+
+
         assert (await front.ask(SCORES, id=UNKNOWN)).places == {("image",): "IMAGE_NOT_FOUND"}
 
 
