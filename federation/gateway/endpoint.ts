@@ -38,7 +38,7 @@ const RESPONSE_TYPE = "application/graphql-response+json";
 export interface Answer {
   status: number;
   headers: Record<string, string>;
-  body: string;
+  body: string | Buffer;
 }
 
 /** What an execution came to, for all who share it. */

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import io
 import json
@@ -512,6 +513,30 @@ OTHER = "An image that is stored."
 
 def _other(supergraph: str) -> str:
     """Another good one."""
+async def test_graphiql_is_compressed_and_kept(front: Gateway):
+    """The page comes in the coding that a browser takes, and once: then it is a 304."""
+    plain = {"Accept": "text/html", "Accept-Encoding": "identity"}
+    whole = (await front.send("GET", "/graphql", headers=plain)).text.encode()
+    tags = set()
+    async with aiohttp.ClientSession(auto_decompress=False) as http:
+        for accepted, coding in (("gzip, deflate, br, zstd", "br"), ("br;q=0, gzip", "gzip")):
+            headers = {"Accept": "text/html", "Accept-Encoding": accepted}
+            async with http.get(f"{front.url}/graphql", headers=headers) as page:
+                body = await page.read()
+                assert page.headers["Content-Encoding"] == coding
+                assert page.headers["Cache-Control"] == "no-cache"
+                assert "Accept-Encoding" in page.headers["Vary"]
+                assert len(body) < len(whole) / 3
+                if coding == "gzip":
+                    assert gzip.decompress(body) == whole
+                tags.add(known := page.headers["ETag"])
+            async with http.get(
+                f"{front.url}/graphql", headers={**headers, "If-None-Match": known}
+            ) as again:
+                assert (again.status, await again.read()) == (304, b"")
+    assert len(tags) == 2
+
+
     changed = supergraph.replace("A stored image.", OTHER)
     assert changed != supergraph
     return changed
