@@ -139,7 +139,9 @@ export class Endpoint {
     const isLasting = operation.isLasting && (!inHeader || inHeader === pinned);
     const release = pinned || inHeader;
     const ifNoneMatch = text(request.headers["if-none-match"]) ?? "";
-    if (isLasting && ifNoneMatch) {
+    // `*` is any answer that there is, and whether there is one is not known yet.
+    const isAny = ifNoneMatch.trim() === "*";
+    if (isLasting && ifNoneMatch && !isAny) {
       const now = await this.#standing(operation, release, caller);
       const kept = now && this.#kept(operation, target, now);
       if (kept && isNamed(ifNoneMatch, kept.etag)) return notModified(kept);
@@ -150,7 +152,8 @@ export class Endpoint {
       return json(200, body, { "cache-control": FORGET });
     }
     const kept = this.#kept(operation, target, outcome.release);
-    return isNamed(ifNoneMatch, kept.etag) ? notModified(kept) : json(200, body, kept);
+    const isKnown = isAny || isNamed(ifNoneMatch, kept.etag);
+    return isKnown ? notModified(kept) : json(200, body, kept);
   }
 
   async #post(
@@ -263,7 +266,9 @@ export class Endpoint {
       "visionmesh.document.hash": operation.hash,
     });
     const call = new Call({ ...caller, span, signal, token, release });
-    const result = await recorded(span, () => router.execute(operation, call));
+    const result = await recorded(span, async () =>
+      operation.isEmpty ? { data: {} } : router.execute(operation, call),
+    );
     signal.throwIfAborted(); // what failed then says nothing
     const note = (error: GraphQLError) => this.#unexpected(error, span.traceId);
     const errors = (result.errors ?? []).map((error) => masked(error, note));

@@ -3,11 +3,14 @@ import {
   type DocumentNode,
   type FragmentDefinitionNode,
   GraphQLError,
+  GraphQLIncludeDirective,
   type GraphQLSchema,
+  GraphQLSkipDirective,
   Kind,
   NoSchemaIntrospectionCustomRule,
   type OperationDefinitionNode,
   type SelectionSetNode,
+  getDirectiveValues,
   getVariableValues,
   parse,
   specifiedRules,
@@ -47,6 +50,8 @@ export interface Checked extends Operation {
   ids: readonly string[];
   /** Whether its answer follows from images, arguments and release alone. */
   isLasting: boolean;
+  /** Whether directives leave nothing of it, which the router has no plan for. */
+  isEmpty: boolean;
 }
 
 export class Operations {
@@ -82,6 +87,7 @@ export class Operations {
       isQuery: operation.operation === "query",
       ids: size.ids,
       isLasting: !prepared.hasTimely && isKept(operation, prepared.fragments),
+      isEmpty: isEmpty(operation, prepared.fragments, coerced.coerced),
     };
   }
 
@@ -184,6 +190,22 @@ function isKept(
       return inner !== undefined && kept(inner.selectionSet);
     });
   return operation.operation === "query" && kept(operation.selectionSet);
+}
+
+function isEmpty(
+  operation: OperationDefinitionNode,
+  fragments: ReadonlyMap<string, FragmentDefinitionNode>,
+  variables: Variables,
+): boolean {
+  const left = (set: SelectionSetNode): boolean =>
+    set.selections.some((one) => {
+      if (getDirectiveValues(GraphQLSkipDirective, one, variables)?.["if"] === true) return false;
+      if (getDirectiveValues(GraphQLIncludeDirective, one, variables)?.["if"] === false) return false;
+      if (one.kind === Kind.FIELD) return true;
+      const inner = one.kind === Kind.INLINE_FRAGMENT ? one : fragments.get(one.name.value);
+      return inner !== undefined && left(inner.selectionSet);
+    });
+  return !left(operation.selectionSet);
 }
 
 function names(document: DocumentNode, fields: ReadonlySet<string>): boolean {

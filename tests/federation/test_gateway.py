@@ -11,6 +11,7 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import aiohttp
 import pytest
@@ -205,6 +206,58 @@ async def test_bad_requests_are_refused(front: Gateway, body: Any, status: int, 
     assert answer.headers["Cache-Control"] == "no-store"
 
 
+@pytest.mark.parametrize(
+    ("query", "data"),
+    [
+        ("query ($id: ID!, $no: Boolean!) { image(id: $id) @include(if: $no) { id } }", {}),
+        ("query ($id: ID!) { image(id: $id) @skip(if: true) { id } }", {}),
+        (
+            "query ($id: ID!) { ...A @include(if: false) } "
+            "fragment A on Query { image(id: $id) { id } }",
+            {},
+        ),
+        ("query ($id: ID!) { image(id: $id) { width @skip(if: true) } }", {"image": {}}),
+    ],
+)
+async def test_what_directives_leave_is_answered(
+    graph: World, front: Gateway, query: str, data: dict[str, Any]
+):
+    """A query of which nothing is left has an answer, and it is no error."""
+    (image,) = await graph.stored(1)
+    variables = {"id": image, "no": False} if "$no" in query else {"id": image}
+    answer = await front.ask(query, **variables)
+    assert answer.json == {"data": data}
+
+
+@pytest.mark.parametrize("literal", [r'"\uD83D\uDE00"', r'"\u{1F600}"', "12345678901234567890"])
+async def test_a_literal_that_the_planner_cannot_read_is_refused(front: Gateway, literal: str):
+    """What is GraphQL and not read here is the request's fault, and in no log as an error."""
+    answer = await front.ask(f"{{ image(id: {literal}) {{ id }} }}")
+    assert (answer.status, answer.codes) == (400, ["BAD_REQUEST"])
+    assert "as a variable" in answer.json["errors"][0]["message"]
+    assert "error" not in [line["level"] for line in front.logged]
+
+
+async def test_no_field_hides_what_the_router_knows_an_image_by(front: Gateway):
+    """Another field as `id` would be taken for the image's: it is refused."""
+    answer = await front.ask(f'{{ image(id: "{UNKNOWN}") {{ id: width nsfw {{ score }} }} }}')
+    assert (answer.status, answer.codes) == (400, ["BAD_REQUEST"])
+
+
+async def test_deep_variables_are_refused(front: Gateway):
+    """Brackets without end cost no stack; those that no variable declares shape nothing."""
+    for depth in (66, 200_000):
+        nested = "[" * depth + "]" * depth
+        answer = await front.send(
+            "POST",
+            "/graphql",
+            data=f'{{"query": "{{ models {{ name }} }}", "variables": {{"a": {nested}}}}}',
+            headers={"Content-Type": "application/json"},
+        )
+        assert (answer.status, answer.codes) == (400, ["BAD_REQUEST"])
+        assert answer.json["errors"][0]["extensions"]["field"] == "variables"
+
+
 async def test_bodies_are_counted(front: Gateway):
     """A JSON body has a limit, whether or not its length is said."""
 
@@ -307,6 +360,27 @@ async def test_a_pinned_answer_is_immutable(graph: World, front: Gateway):
     assert pinned.headers["ETag"] == first.headers["ETag"]
     assert pinned.headers["Content-Location"] == place
     assert "release=" in place
+
+
+async def test_any_tag_is_a_304_when_there_is_an_answer(graph: World, front: Gateway):
+    """`*` names no answer: it is made, and not sent again when it could be kept."""
+    (image,) = await graph.stored(1)
+    anything = {"If-None-Match": "*"}
+    known = await front.get(anything, query=SCORES, variables={"id": image})
+    assert (known.status, len(graph.nsfw.calls)) == (304, 1)
+    assert "ETag" in known.headers
+    missing = await front.get(anything, query=SCORES, variables={"id": UNKNOWN})
+    assert (missing.status, missing.codes) == (200, ["IMAGE_NOT_FOUND"])
+
+
+async def test_a_question_mark_is_part_of_a_parameter(graph: World, front: Gateway):
+    """A URL's query begins at the first question mark, and at no other."""
+    variables = json.dumps({"id": UNKNOWN})
+    query = SCORES + " # what?"
+    answer = await front.send(
+        "GET", f"/graphql?{urlencode({'query': query}, safe='?')}&variables={quote(variables)}"
+    )
+    assert answer.codes == ["IMAGE_NOT_FOUND"]
 
 
 async def test_what_was_deleted_is_no_304(graph: World, front: Gateway):
@@ -439,6 +513,30 @@ async def test_graphiql_needs_no_other_server(front: Gateway):
     assert "visionmesh" in head
 
 
+async def test_graphiql_is_compressed_and_kept(front: Gateway):
+    """The page comes in the coding that a browser takes, and once: then it is a 304."""
+    plain = {"Accept": "text/html", "Accept-Encoding": "identity"}
+    whole = (await front.send("GET", "/graphql", headers=plain)).text.encode()
+    tags = set()
+    async with aiohttp.ClientSession(auto_decompress=False) as http:
+        for accepted, coding in (("gzip, deflate, br, zstd", "br"), ("br;q=0, gzip", "gzip")):
+            headers = {"Accept": "text/html", "Accept-Encoding": accepted}
+            async with http.get(f"{front.url}/graphql", headers=headers) as page:
+                body = await page.read()
+                assert page.headers["Content-Encoding"] == coding
+                assert page.headers["Cache-Control"] == "no-cache"
+                assert "Accept-Encoding" in page.headers["Vary"]
+                assert len(body) < len(whole) / 3
+                if coding == "gzip":
+                    assert gzip.decompress(body) == whole
+                tags.add(known := page.headers["ETag"])
+            async with http.get(
+                f"{front.url}/graphql", headers={**headers, "If-None-Match": known}
+            ) as again:
+                assert (again.status, await again.read()) == (304, b"")
+    assert len(tags) == 2
+
+
 async def test_equal_requests_at_once_are_one_execution(graph: World, front: Gateway):
     """Fifty clients that ask the same at the same time cost one call of the model."""
     (image,) = await graph.stored(1)
@@ -472,6 +570,39 @@ async def test_who_shares_an_execution_is_told_their_own_trace(graph: World, fro
     told = [answer.json["errors"][0]["extensions"]["traceId"] for answer in answers]
     assert told == traces
     assert len(graph.nsfw.calls) == 1
+
+
+async def test_who_joins_an_execution_waits_no_longer_than_they_would(graph: World, front: Gateway):
+    """A shared execution is nobody's excuse: each is answered at the deadline of their own."""
+    (image,) = await graph.stored(1)
+    graph.nsfw.released.clear()
+    begun = asyncio.create_task(front.get(query=SCORES, variables={"id": image}))
+    await graph.nsfw.asked.wait()
+    less = {"x-request-timeout-ms": "100"}
+    late = await front.get(less, query=SCORES, variables={"id": image})
+    assert (late.status, late.json["data"]) == (200, None)
+    assert late.codes == ["DEADLINE_EXCEEDED"]
+    assert late.headers["Cache-Control"] == "no-store"
+    assert not begun.done()
+    graph.nsfw.released.set()
+    assert (await begun).codes == []
+    assert len(graph.nsfw.calls) == 1
+
+
+async def test_who_hangs_up_is_no_error_in_the_log(graph: World, front: Gateway):
+    """A client that leaves is nothing unexpected."""
+    (image,) = await graph.stored(1)
+    graph.nsfw.released.clear()
+    for ask in (front.get(query=SCORES, variables={"id": image}), front.ask(SCORES, id=image)):
+        graph.nsfw.asked.clear()
+        graph.nsfw.cancelled.clear()
+        left = asyncio.create_task(ask)
+        await graph.nsfw.asked.wait()
+        left.cancel()
+        await asyncio.wait_for(graph.nsfw.cancelled.wait(), PATIENCE_S)
+    graph.nsfw.released.set()
+    assert (await front.ask(SCORES, id=image)).codes == []
+    assert [line for line in front.logged if line["level"] == "error"] == []
 
 
 async def test_only_envoy_says_for_whom_it_is(tmp_path: Path):
@@ -513,30 +644,6 @@ OTHER = "An image that is stored."
 
 def _other(supergraph: str) -> str:
     """Another good one."""
-async def test_graphiql_is_compressed_and_kept(front: Gateway):
-    """The page comes in the coding that a browser takes, and once: then it is a 304."""
-    plain = {"Accept": "text/html", "Accept-Encoding": "identity"}
-    whole = (await front.send("GET", "/graphql", headers=plain)).text.encode()
-    tags = set()
-    async with aiohttp.ClientSession(auto_decompress=False) as http:
-        for accepted, coding in (("gzip, deflate, br, zstd", "br"), ("br;q=0, gzip", "gzip")):
-            headers = {"Accept": "text/html", "Accept-Encoding": accepted}
-            async with http.get(f"{front.url}/graphql", headers=headers) as page:
-                body = await page.read()
-                assert page.headers["Content-Encoding"] == coding
-                assert page.headers["Cache-Control"] == "no-cache"
-                assert "Accept-Encoding" in page.headers["Vary"]
-                assert len(body) < len(whole) / 3
-                if coding == "gzip":
-                    assert gzip.decompress(body) == whole
-                tags.add(known := page.headers["ETag"])
-            async with http.get(
-                f"{front.url}/graphql", headers={**headers, "If-None-Match": known}
-            ) as again:
-                assert (again.status, await again.read()) == (304, b"")
-    assert len(tags) == 2
-
-
     changed = supergraph.replace("A stored image.", OTHER)
     assert changed != supergraph
     return changed
@@ -572,39 +679,6 @@ async def test_a_bad_supergraph_changes_nothing_and_a_good_one_is_taken(
             return OTHER in (await front.ask(DESCRIPTION)).text
 
         await until(taken_up, "the good file was taken up")
-async def test_who_joins_an_execution_waits_no_longer_than_they_would(graph: World, front: Gateway):
-    """A shared execution is nobody's excuse: each is answered at the deadline of their own."""
-    (image,) = await graph.stored(1)
-    graph.nsfw.released.clear()
-    begun = asyncio.create_task(front.get(query=SCORES, variables={"id": image}))
-    await graph.nsfw.asked.wait()
-    less = {"x-request-timeout-ms": "100"}
-    late = await front.get(less, query=SCORES, variables={"id": image})
-    assert (late.status, late.json["data"]) == (200, None)
-    assert late.codes == ["DEADLINE_EXCEEDED"]
-    assert late.headers["Cache-Control"] == "no-store"
-    assert not begun.done()
-    graph.nsfw.released.set()
-    assert (await begun).codes == []
-    assert len(graph.nsfw.calls) == 1
-
-
-async def test_who_hangs_up_is_no_error_in_the_log(graph: World, front: Gateway):
-    """A client that leaves is nothing unexpected."""
-    (image,) = await graph.stored(1)
-    graph.nsfw.released.clear()
-    for ask in (front.get(query=SCORES, variables={"id": image}), front.ask(SCORES, id=image)):
-        graph.nsfw.asked.clear()
-        graph.nsfw.cancelled.clear()
-        left = asyncio.create_task(ask)
-        await graph.nsfw.asked.wait()
-        left.cancel()
-        await asyncio.wait_for(graph.nsfw.cancelled.wait(), PATIENCE_S)
-    graph.nsfw.released.set()
-    assert (await front.ask(SCORES, id=image)).codes == []
-    assert [line for line in front.logged if line["level"] == "error"] == []
-
-
         assert (await front.ask(SCORES, id=UNKNOWN)).places == {("image",): "IMAGE_NOT_FOUND"}
 
 
