@@ -4,7 +4,7 @@ import type { IncomingMessage } from "node:http";
 import type { ExecutionResult, GraphQLError } from "graphql";
 
 import type { Bodies } from "./bodies.ts";
-import { Call } from "./call.ts";
+import { Call, type Maker } from "./call.ts";
 import contract from "./contract.json" with { type: "json" };
 import { type Documents, hashOf } from "./documents.ts";
 import { Refusal, Refusals, type SharedError, masked, told, traced } from "./errors.ts";
@@ -46,8 +46,8 @@ interface Outcome {
   /** JSON; the whole answer but for the errors, each of which names its caller's trace. */
   data: string;
   errors: readonly SharedError[];
-  /** The one release that made it; empty when there is none, or an error. */
-  release: string;
+  /** Nothing when no one release and code made it, or there is an error. */
+  maker: Maker | undefined;
   /** Of the execution: below who began it, in whose trace it is. */
   span: Span;
 }
@@ -148,10 +148,11 @@ export class Endpoint {
     }
     const outcome = await this.#shared(operation, release, caller);
     const body = this.#body(outcome, caller.span);
-    if (!isLasting || !outcome.release || (pinned && outcome.release !== pinned)) {
+    const { maker } = outcome;
+    if (!isLasting || !maker || (pinned && maker.release !== pinned)) {
       return json(200, body, { "cache-control": FORGET });
     }
-    const kept = this.#kept(operation, target, outcome.release);
+    const kept = this.#kept(operation, target, maker);
     const isKnown = isAny || isNamed(ifNoneMatch, kept.etag);
     return isKnown ? notModified(kept) : json(200, body, kept);
   }
@@ -216,18 +217,18 @@ export class Endpoint {
     throw new Refusal("PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound", { status: 200 });
   }
 
-  /** The release that would answer now, when the caller has all images; else nothing. */
+  /** What would answer now, when the caller has all images; else nothing. */
   async #standing(
     operation: Checked,
     release: string,
     caller: Caller,
-  ): Promise<string | undefined> {
+  ): Promise<Maker | undefined> {
     const { subgraphs, token, log } = this.#parts;
     const call = new Call({ ...caller, token, release });
     const ids = JSON.stringify({ ids: operation.ids });
     try {
       const answer = await subgraphs.post("/images/standing", ids, call, call.remainingMs());
-      return answer.status === 200 ? answer.release : undefined;
+      return answer.status === 200 ? answer.maker : undefined;
     } catch (error) {
       caller.signal.throwIfAborted();
       log.warning("standing not known", { reason: String(error) });
@@ -273,7 +274,7 @@ export class Endpoint {
     const note = (error: GraphQLError) => this.#unexpected(error, span.traceId);
     const errors = (result.errors ?? []).map((error) => masked(error, note));
     const data = JSON.stringify(result.data ?? null);
-    return { data, errors, release: errors.length ? "" : call.madeBy(), span };
+    return { data, errors, maker: errors.length ? undefined : call.madeBy(), span };
   }
 
   /** An outcome as one of those who share it is told it. */
@@ -286,11 +287,12 @@ export class Endpoint {
     return `{"data":${data},"errors":${JSON.stringify(own)}}`;
   }
 
-  #kept(operation: Ready, target: Target, release: string): { etag: string } & Answer["headers"] {
+  #kept(operation: Ready, target: Target, maker: Maker): { etag: string } & Answer["headers"] {
     const { graph, hash, name = "", variables } = operation;
+    const { release, representation } = maker;
     return {
       "cache-control": target.release ? PINNED : KEEP,
-      etag: etagOf(graph, release, hash, name, canonical(variables)),
+      etag: etagOf(graph, release, representation, hash, name, canonical(variables)),
       "content-location": pinnedUrl(target, release),
     };
   }
@@ -320,7 +322,7 @@ export class Endpoint {
 function late(span: Span): Outcome {
   const extensions = { code: "DEADLINE_EXCEEDED" };
   const errors = [{ message: "no answer within the deadline", extensions }];
-  return { data: "null", errors, release: "", span };
+  return { data: "null", errors, maker: undefined, span };
 }
 
 function json(

@@ -79,7 +79,7 @@ export class Executions {
       const result = resultOf(answer.content);
       if (!result || answer.status >= 500) throw new SubgraphLost(`status ${answer.status}`);
       breaker.succeeded();
-      call.answered(answer.release);
+      call.answered(answer.maker);
       return located(result, sent, variables);
     } catch (error) {
       call.answered(undefined);

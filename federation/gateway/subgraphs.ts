@@ -2,13 +2,16 @@
 //
 // An undici Pool rather than the router's own transport, which costs a `fetch` a call: headers, the
 // deadline and the trace are put on by hand here.
+import type { IncomingHttpHeaders } from "node:http";
+
 import { type FormData, Pool } from "undici";
 
-import type { Call } from "./call.ts";
+import type { Call, Maker } from "./call.ts";
 import { TENANT_HEADER, TOKEN_HEADER } from "./tenancy.ts";
 import type { Span } from "./tracing.ts";
 
 export const RELEASE_HEADER = "x-visionmesh-release";
+const REPRESENTATION_HEADER = "x-visionmesh-representation";
 export const TIMEOUT_HEADER = "x-request-timeout-ms";
 
 const CONNECT_TIMEOUT_MS = 500; // as Envoy's own
@@ -37,7 +40,8 @@ export class SubgraphLate extends Error {}
 
 export interface SubgraphAnswer {
   status: number;
-  release: string | undefined;
+  /** Nothing when it has no release, or is of another team. */
+  maker: Maker | undefined;
   content: unknown;
 }
 
@@ -144,10 +148,9 @@ export class Subgraphs {
       try {
         span.say({ "server.address": place.host, "server.port": place.port });
         const answer = await place.pool.request({ method: "POST", path, headers, body, signal });
-        const release = answer.headers[RELEASE_HEADER];
         return {
           status: answer.statusCode,
-          release: typeof release === "string" && !this.#isForeign ? release : undefined,
+          maker: this.#isForeign ? undefined : makerOf(answer.headers),
           content: JSON.parse(await answer.body.text()),
         };
       } catch (error) {
@@ -261,6 +264,13 @@ function ourHeadersOf(call: Call): Record<string, string> {
 function pathOf(address: string): string {
   const { pathname, search } = new URL(address);
   return (pathname === "/" ? "" : pathname) + search;
+}
+
+function makerOf(headers: IncomingHttpHeaders): Maker | undefined {
+  const release = headers[RELEASE_HEADER];
+  const representation = headers[REPRESENTATION_HEADER];
+  if (typeof release !== "string" || !release) return undefined;
+  return { release, representation: typeof representation === "string" ? representation : "" };
 }
 
 function neverConnected(error: unknown): boolean {

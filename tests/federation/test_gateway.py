@@ -394,6 +394,55 @@ async def test_what_was_deleted_is_no_304(graph: World, front: Gateway):
     assert again.headers["Cache-Control"] == "no-store"
 
 
+async def test_a_tag_is_of_the_code_that_wrote_the_answer():
+    """Code that writes the same facts otherwise has other tags, and parts of two are not kept."""
+    written_by = {"images": "a" * 16, "nsfw": "a" * 16}
+
+    def made(subgraph: str, content: Any) -> web.Response:
+        headers = {
+            "x-visionmesh-release": "1" * 16,
+            "x-visionmesh-representation": written_by[subgraph],
+        }
+        return web.json_response(content, headers=headers)
+
+    async def images(request: web.Request) -> web.Response:
+        return made("images", {"data": {"image": {"__typename": "Image", "id": UNKNOWN}}})
+
+    async def standing(request: web.Request) -> web.Response:
+        return made("images", {})
+
+    async def nsfw(request: web.Request) -> web.Response:
+        return made("nsfw", {"data": {"_entities": [{"nsfw": {"score": 0.5}}]}})
+
+    app = web.Application()
+    app.router.add_post("/images", images)
+    app.router.add_post("/images/standing", standing)
+    app.router.add_post("/nsfw", nsfw)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    query = "query ($id: ID!) { image(id: $id) { id nsfw { score } } }"
+    try:
+        async with gateway(f"http://127.0.0.1:{runner.addresses[0][1]}") as front:
+
+            async def asked(tag: str = "") -> Answer:
+                known = {"If-None-Match": tag} if tag else {}
+                return await front.get(known, query=query, variables={"id": UNKNOWN})
+
+            first = await asked()
+            same = await asked(first.headers["ETag"])
+            written_by["nsfw"] = "b" * 16
+            mixed = await asked()
+            written_by["images"] = "b" * 16
+            changed = await asked(first.headers["ETag"])
+    finally:
+        await runner.cleanup()
+    assert [same.status, mixed.status, changed.status] == [304, 200, 200]
+    assert mixed.headers["Cache-Control"] == "no-store"
+    assert changed.text == first.text == mixed.text
+    assert changed.headers["ETag"] != first.headers["ETag"]
+
+
 async def test_parts_of_two_releases_are_not_kept(graph: World, front: Gateway):
     """A verdict of another release than the scores beside it makes an answer nobody may keep."""
     (image,) = await graph.stored(1)
