@@ -1,6 +1,13 @@
 // What everything that one execution does shares: for whom, until when, of which release.
 import type { Span } from "./tracing.ts";
 
+/** What made an answer, or all parts of one. */
+export interface Maker {
+  release: string;
+  /** Names the code that writes what the release says; empty when nobody said. */
+  representation: string;
+}
+
 export interface CallOptions {
   tenant: string;
   token: string;
@@ -21,7 +28,8 @@ export class Call {
   readonly release: string;
   readonly deadline: number;
   readonly signal: AbortSignal;
-  readonly #made = new Set<string>();
+  readonly #releases = new Set<string>();
+  readonly #representations = new Set<string>();
   #nameless = false;
 
   constructor(options: CallOptions) {
@@ -37,15 +45,19 @@ export class Call {
     return this.deadline - performance.now();
   }
 
-  /** A subgraph has answered; without a release when it has none for its part. */
-  answered(release: string | undefined): void {
-    if (release) this.#made.add(release);
-    else this.#nameless = true;
+  /** A subgraph has answered; without a maker when no release made its part. */
+  answered(maker: Maker | undefined): void {
+    if (!maker) return void (this.#nameless = true);
+    this.#releases.add(maker.release);
+    this.#representations.add(maker.representation);
   }
 
-  /** The one release that made all parts; empty when there is none. */
-  madeBy(): string {
-    const [only] = this.#made;
-    return only && this.#made.size === 1 && !this.#nameless ? only : "";
+  /** The one that made all parts; nothing when there is none. */
+  madeBy(): Maker | undefined {
+    const [release] = this.#releases;
+    const [representation] = this.#representations;
+    if (this.#nameless || release === undefined || representation === undefined) return undefined;
+    if (this.#releases.size > 1 || this.#representations.size > 1) return undefined;
+    return { release, representation };
   }
 }

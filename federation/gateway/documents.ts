@@ -2,8 +2,11 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 
-const MAX_AUTOMATIC = 1_000; // as many as plans are kept for (a guess)
-const MAX_AUTOMATIC_CHARS = 4_000_000; // all of their texts together
+import { Recent } from "./recent.ts";
+
+const MAX_AUTOMATIC = 1_000; // of one tenant, as many as plans are kept for (a guess)
+const MAX_TENANT_CHARS = 2_000_000; // all of their texts together (a guess)
+const MAX_CHARS = 16_000_000; // of all tenants (a guess)
 
 const ID = /^(?:sha256:)?([0-9a-f]{64})$/;
 
@@ -18,10 +21,11 @@ export function hashOf(text: string): string {
 
 export class Documents {
   readonly #known: ReadonlyMap<string, string>;
-  readonly #automatic = new Map<string, string>(); // the one that was used last is last
+  // Nobody learns from a hash what others ask. The tenant that was here last is last.
+  readonly #automatic = new Map<string, Recent<string>>();
   #chars = 0;
 
-  /** `known` are texts by hash, which stay. */
+  /** `known` are texts by hash, which stay, and are everybody's. */
   constructor(known: ReadonlyMap<string, string>) {
     this.#known = known;
   }
@@ -30,26 +34,38 @@ export class Documents {
     return this.#known.has(hash);
   }
 
-  find(hash: string): string | undefined {
-    const text = this.#known.get(hash);
-    if (text !== undefined) return text;
-    const automatic = this.#automatic.get(hash);
-    if (automatic !== undefined) {
-      this.#automatic.delete(hash);
-      this.#automatic.set(hash, automatic);
-    }
-    return automatic;
+  /** A text that is known, or that this tenant sent. */
+  find(tenant: string, hash: string): string | undefined {
+    return this.#known.get(hash) ?? this.#of(tenant)?.get(hash);
   }
 
-  /** Keep a text under its hash, in place of those that were used least lately. */
-  register(hash: string, text: string): void {
-    if (this.#known.has(hash) || this.#automatic.has(hash)) return;
-    this.#automatic.set(hash, text);
-    this.#chars += text.length;
-    for (const [oldest, dropped] of this.#automatic) {
-      if (this.#automatic.size <= MAX_AUTOMATIC && this.#chars <= MAX_AUTOMATIC_CHARS) break;
-      this.#automatic.delete(oldest);
-      this.#chars -= dropped.length;
+  /** Keep a text under its hash, in place of the tenant's that were used least lately. */
+  register(tenant: string, hash: string, text: string): void {
+    if (this.#known.has(hash) || this.#of(tenant)?.get(hash) !== undefined) return;
+    const own = this.#of(tenant) ?? new Recent<string>(MAX_AUTOMATIC, MAX_TENANT_CHARS);
+    this.#automatic.set(tenant, own);
+    const before = own.chars;
+    own.put(hash, text, text.length);
+    this.#chars += own.chars - before;
+    while (this.#chars > MAX_CHARS) this.#dropOldest();
+  }
+
+  #of(tenant: string): Recent<string> | undefined {
+    const own = this.#automatic.get(tenant);
+    if (!own) return undefined;
+    this.#automatic.delete(tenant);
+    this.#automatic.set(tenant, own);
+    return own;
+  }
+
+  /** What the tenant used least lately that was away for the longest time. */
+  #dropOldest(): void {
+    for (const [tenant, own] of this.#automatic) {
+      const before = own.chars;
+      own.dropOldest();
+      this.#chars += own.chars - before;
+      if (own.chars === 0) this.#automatic.delete(tenant);
+      return;
     }
   }
 }

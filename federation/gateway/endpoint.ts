@@ -4,11 +4,11 @@ import type { IncomingMessage } from "node:http";
 import type { ExecutionResult, GraphQLError } from "graphql";
 
 import type { Bodies } from "./bodies.ts";
-import { Call } from "./call.ts";
+import { Call, type Maker } from "./call.ts";
 import contract from "./contract.json" with { type: "json" };
 import { type Documents, hashOf } from "./documents.ts";
 import { Refusal, Refusals, type SharedError, masked, told, traced } from "./errors.ts";
-import { Flights } from "./flights.ts";
+import { Flights, Late } from "./flights.ts";
 import { MAX_FORM_BYTES, fromForm } from "./forms.ts";
 import { FORGET, KEEP, PINNED, canonical, etagOf, isNamed } from "./freshness.ts";
 import type { Log } from "./log.ts";
@@ -38,7 +38,7 @@ const RESPONSE_TYPE = "application/graphql-response+json";
 export interface Answer {
   status: number;
   headers: Record<string, string>;
-  body: string;
+  body: string | Buffer;
 }
 
 /** What an execution came to, for all who share it. */
@@ -46,8 +46,8 @@ interface Outcome {
   /** JSON; the whole answer but for the errors, each of which names its caller's trace. */
   data: string;
   errors: readonly SharedError[];
-  /** The one release that made it; empty when there is none, or an error. */
-  release: string;
+  /** Nothing when no one release and code made it, or there is an error. */
+  maker: Maker | undefined;
   /** Of the execution: below who began it, in whose trace it is. */
   span: Span;
 }
@@ -129,7 +129,7 @@ export class Endpoint {
     request: IncomingMessage,
     caller: Caller,
   ): Promise<Answer> {
-    const operation = await this.#checked(asked);
+    const operation = await this.#checked(asked, caller.tenant);
     if (!operation.isQuery) {
       throw new Refusal("BAD_REQUEST", "a mutation is sent with POST", { status: 405 });
     }
@@ -139,18 +139,22 @@ export class Endpoint {
     const isLasting = operation.isLasting && (!inHeader || inHeader === pinned);
     const release = pinned || inHeader;
     const ifNoneMatch = text(request.headers["if-none-match"]) ?? "";
-    if (isLasting && ifNoneMatch) {
+    // `*` is any answer that there is, and whether there is one is not known yet.
+    const isAny = ifNoneMatch.trim() === "*";
+    if (isLasting && ifNoneMatch && !isAny) {
       const now = await this.#standing(operation, release, caller);
       const kept = now && this.#kept(operation, target, now);
       if (kept && isNamed(ifNoneMatch, kept.etag)) return notModified(kept);
     }
     const outcome = await this.#shared(operation, release, caller);
     const body = this.#body(outcome, caller.span);
-    if (!isLasting || !outcome.release || (pinned && outcome.release !== pinned)) {
+    const { maker } = outcome;
+    if (!isLasting || !maker || (pinned && maker.release !== pinned)) {
       return json(200, body, { "cache-control": FORGET });
     }
-    const kept = this.#kept(operation, target, outcome.release);
-    return isNamed(ifNoneMatch, kept.etag) ? notModified(kept) : json(200, body, kept);
+    const kept = this.#kept(operation, target, maker);
+    const isKnown = isAny || isNamed(ifNoneMatch, kept.etag);
+    return isKnown ? notModified(kept) : json(200, body, kept);
   }
 
   async #post(
@@ -176,7 +180,7 @@ export class Endpoint {
     const outcome = await this.#parts.bodies.read(request, limit, async (body) => {
       const contentType = request.headers["content-type"] ?? "";
       const asked = isForm ? await fromForm(contentType, body) : fromJson(body);
-      const operation = await this.#checked(asked);
+      const operation = await this.#checked(asked, caller.tenant);
       if (operation.isQuery && !isForm) return this.#shared(operation, release, caller);
       return this.#execute(operation, release, caller, caller.signal);
     });
@@ -187,16 +191,16 @@ export class Endpoint {
   }
 
   /** The operation that is asked for. Throws Refusal, Refusals. */
-  async #checked(asked: Asked): Promise<Ready> {
+  async #checked(asked: Asked, tenant: string): Promise<Ready> {
     const { documents, operations, router } = this.#parts;
     const { schema, version: graph } = await router.graph();
-    const source = this.#text(asked);
+    const source = this.#text(asked, tenant);
     const checked = operations.check(schema, source, asked.operationName, asked.variables);
-    if (asked.hash && asked.text) documents.register(asked.hash, source);
+    if (asked.hash && asked.text) documents.register(tenant, asked.hash, source);
     return { ...checked, graph };
   }
 
-  #text({ text, hash }: Asked): string {
+  #text({ text, hash }: Asked, tenant: string): string {
     const { documents, onlyKnown } = this.#parts;
     const actual = text === undefined ? (hash ?? "") : hashOf(text);
     if (hash && hash !== actual) {
@@ -207,24 +211,24 @@ export class Endpoint {
       const message = "only known documents run here";
       throw new Refusal("QUERY_NOT_IN_SAFELIST", message, { status: 403 });
     }
-    const found = text ?? documents.find(actual);
+    const found = text ?? documents.find(tenant, actual);
     if (found !== undefined) return found;
     // Apollo's protocol: in these words, and with 200, clients send the text once more.
     throw new Refusal("PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound", { status: 200 });
   }
 
-  /** The release that would answer now, when the caller has all images; else nothing. */
+  /** What would answer now, when the caller has all images; else nothing. */
   async #standing(
     operation: Checked,
     release: string,
     caller: Caller,
-  ): Promise<string | undefined> {
+  ): Promise<Maker | undefined> {
     const { subgraphs, token, log } = this.#parts;
     const call = new Call({ ...caller, token, release });
     const ids = JSON.stringify({ ids: operation.ids });
     try {
       const answer = await subgraphs.post("/images/standing", ids, call, call.remainingMs());
-      return answer.status === 200 ? answer.release : undefined;
+      return answer.status === 200 ? answer.maker : undefined;
     } catch (error) {
       caller.signal.throwIfAborted();
       log.warning("standing not known", { reason: String(error) });
@@ -236,12 +240,17 @@ export class Endpoint {
     const { graph, hash, name, variables } = operation;
     const key = [caller.tenant, graph, release, hash, name, canonical(variables)].join("\0");
     let isMine = false;
-    const outcome = await this.#flights.join(key, caller.deadline, caller.signal, (signal) => {
-      isMine = true;
-      return this.#execute(operation, release, caller, signal);
-    });
-    if (!isMine) caller.span.join(outcome.span);
-    return outcome;
+    try {
+      const outcome = await this.#flights.join(key, caller.deadline, caller.signal, (signal) => {
+        isMine = true;
+        return this.#execute(operation, release, caller, signal);
+      });
+      if (!isMine) caller.span.join(outcome.span);
+      return outcome;
+    } catch (error) {
+      if (error instanceof Late) return late(caller.span);
+      throw error;
+    }
   }
 
   async #execute(
@@ -258,11 +267,14 @@ export class Endpoint {
       "visionmesh.document.hash": operation.hash,
     });
     const call = new Call({ ...caller, span, signal, token, release });
-    const result = await recorded(span, () => router.execute(operation, call));
+    const result = await recorded(span, async () =>
+      operation.isEmpty ? { data: {} } : router.execute(operation, call),
+    );
+    signal.throwIfAborted(); // what failed then says nothing
     const note = (error: GraphQLError) => this.#unexpected(error, span.traceId);
     const errors = (result.errors ?? []).map((error) => masked(error, note));
     const data = JSON.stringify(result.data ?? null);
-    return { data, errors, release: errors.length ? "" : call.madeBy(), span };
+    return { data, errors, maker: errors.length ? undefined : call.madeBy(), span };
   }
 
   /** An outcome as one of those who share it is told it. */
@@ -275,11 +287,12 @@ export class Endpoint {
     return `{"data":${data},"errors":${JSON.stringify(own)}}`;
   }
 
-  #kept(operation: Ready, target: Target, release: string): { etag: string } & Answer["headers"] {
+  #kept(operation: Ready, target: Target, maker: Maker): { etag: string } & Answer["headers"] {
     const { graph, hash, name = "", variables } = operation;
+    const { release, representation } = maker;
     return {
       "cache-control": target.release ? PINNED : KEEP,
-      etag: etagOf(graph, release, hash, name, canonical(variables)),
+      etag: etagOf(graph, release, representation, hash, name, canonical(variables)),
       "content-location": pinnedUrl(target, release),
     };
   }
@@ -303,6 +316,13 @@ export class Endpoint {
     const reason = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
     this.#parts.log.error("unexpected error", { reason, traceId });
   }
+}
+
+/** What an execution has come to for who can wait no longer for it. */
+function late(span: Span): Outcome {
+  const extensions = { code: "DEADLINE_EXCEEDED" };
+  const errors = [{ message: "no answer within the deadline", extensions }];
+  return { data: "null", errors, maker: undefined, span };
 }
 
 function json(

@@ -8,11 +8,8 @@ import { Breaker } from "./breaker.ts";
 import type { Call } from "./call.ts";
 import type { Log } from "./log.ts";
 import { type Sent, asksForEntities, nothing, sentOf } from "./sent.ts";
-import { SubgraphLate, SubgraphLost, type Subgraphs } from "./subgraphs.ts";
+import { PATIENCE_MS, SubgraphLate, SubgraphLost, type Subgraphs } from "./subgraphs.ts";
 import { bodyOf } from "./uploads.ts";
-
-// A call that was given less says little about the subgraph when it is late (a guess).
-const PATIENCE_MS = 5_000;
 
 interface SubgraphResult {
   data?: Record<string, unknown> | null;
@@ -82,7 +79,7 @@ export class Executions {
       const result = resultOf(answer.content);
       if (!result || answer.status >= 500) throw new SubgraphLost(`status ${answer.status}`);
       breaker.succeeded();
-      call.answered(answer.release);
+      call.answered(answer.maker);
       return located(result, sent, variables);
     } catch (error) {
       call.answered(undefined);

@@ -12,12 +12,16 @@ interface Flight<T> {
 // were told its deadline, so whoever has longer starts one of their own.
 const SLACK_MS = 1_000;
 
+/** A flight goes on, and who joined it can wait no longer. */
+export class Late extends Error {}
+
 export class Flights<T> {
   readonly #flights = new Map<string, Flight<T>>();
 
   /**
    * The result of the flight that is under way, or of one that `start` begins. A flight belongs to
-   * nobody: it is aborted when the last who waits has left. Rejects with the signal's reason.
+   * nobody: it is aborted when the last who waits has left. Rejects with the signal's reason, and
+   * with Late at the caller's `deadline` when that is before the flight's.
    */
   async join(
     key: string,
@@ -29,9 +33,15 @@ export class Flights<T> {
     let flight = this.#flights.get(key);
     if (!flight || flight.deadline + SLACK_MS < deadline) flight = this.#begin(key, deadline, start);
     flight.waiting += 1;
+    // Who began it has an answer at the deadline that the subgraphs were told, with what is there.
+    const late = new AbortController();
+    const waitMs = Math.max(0, Math.ceil(deadline - performance.now()));
+    const timer =
+      deadline < flight.deadline ? setTimeout(() => late.abort(new Late()), waitMs) : undefined;
     try {
-      return await orAborted(flight.result, signal);
+      return await orAborted(flight.result, AbortSignal.any([signal, late.signal]));
     } finally {
+      clearTimeout(timer);
       flight.waiting -= 1;
       if (flight.waiting === 0) {
         this.#end(key, flight);

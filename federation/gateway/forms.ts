@@ -1,6 +1,7 @@
 // Requests with files: https://github.com/jaydenseric/graphql-multipart-request-spec
 import contract from "./contract.json" with { type: "json" };
-import { type Asked, askedOf, bad, parsed } from "./requests.ts";
+import { Refusal } from "./errors.ts";
+import { type Asked, MAX_JSON_BYTES, askedOf, bad, parsed } from "./requests.ts";
 
 export const MAX_FORM_BYTES = contract.maxUploadBytes;
 
@@ -29,6 +30,14 @@ export async function fromForm(contentType: string, body: Buffer): Promise<Asked
 
 function part(form: FormData, name: string): Record<string, unknown> {
   const text = form.get(name);
+  // A form may be long for its files; what is JSON in it is parsed, and some of it kept.
+  if (typeof text === "string" && Buffer.byteLength(text) > MAX_JSON_BYTES) {
+    throw new Refusal("BAD_REQUEST", `${name} has more than ${MAX_JSON_BYTES} bytes`, {
+      status: 413,
+      field: name,
+      limit: String(MAX_JSON_BYTES),
+    });
+  }
   const content = typeof text === "string" ? parsed(text, name) : undefined;
   if (content && typeof content === "object" && !Array.isArray(content)) {
     return content as Record<string, unknown>;

@@ -1,5 +1,6 @@
 // How big an operation is, before anything of it is executed.
 import {
+  type ASTNode,
   type FieldNode,
   type FragmentDefinitionNode,
   type GraphQLField,
@@ -11,6 +12,7 @@ import {
   type SelectionSetNode,
   getArgumentValues,
   getNamedType,
+  getLocation,
   getNullableType,
   isCompositeType,
   isInterfaceType,
@@ -19,19 +21,27 @@ import {
   typeFromAST,
 } from "graphql";
 
+import contract from "./contract.json" with { type: "json" };
 import { Refusal } from "./errors.ts";
 
 // Guesses, all of them, well above what a person writes.
 export const LIMITS = {
+  characters: 100_000,
   tokens: 2_000,
   depth: 10,
   aliases: 50,
   ids: 128,
   cost: 250_000,
+  /** Members of a list that is an argument, other than of ids: as the models take them. */
+  listed: 100,
 } as const;
 
-const LISTED = 10; // members of a list whose length nobody says
+const LISTED = 10; // members of a list whose length nobody can say
+// What a field gives at most when it is not told `first`.
+const { maxResults: MOST } = contract;
 const ASKED = 20; // what a field of an entity costs more than one that is at hand
+
+const KEYS: ReadonlySet<string> = new Set(["id", "__typename"]);
 
 export interface Size {
   depth: number;
@@ -53,6 +63,18 @@ export function check(size: Size): void {
     const most = LIMITS[name];
     if (value > most) throw exceeded(name, `${name}: ${shown(value)}, at most ${most}`, most);
   }
+}
+
+/** The router knows what it asks about by these names, and would take another field's value for theirs. */
+function checkAlias({ alias, name }: FieldNode): void {
+  if (!alias || alias.value === name.value || !KEYS.has(alias.value)) return;
+  const message = `'${alias.value}' is no alias for '${name.value}': it is a name of its own`;
+  throw new Refusal("BAD_REQUEST", message, { field: "query", locations: located(alias) });
+}
+
+function checkListed(argument: string, length: number): void {
+  const most = LIMITS.listed;
+  if (length > most) throw exceeded(argument, `${argument}: ${length} of them, at most ${most}`, most);
 }
 
 export function exceeded(field: string, message: string, limit: number): Refusal {
@@ -100,11 +122,14 @@ export function measure(
   function field(node: FieldNode, type: GraphQLNamedType): Part {
     const definition = fieldOf(type, node.name.value);
     const aliases = node.alias ? 1 : 0;
+    checkAlias(node);
     // Introspection has no definition here, and costs no subgraph anything.
     if (!definition) return { depth: 1, aliases, cost: 1 };
     const values = getArgumentValues(definition, node, variables);
     for (const argument of definition.args) {
-      if (getNamedType(argument.type).name === "ID") ids.push(...texts(values[argument.name]));
+      const value = values[argument.name];
+      if (getNamedType(argument.type).name === "ID") ids.push(...texts(value));
+      else if (Array.isArray(value)) checkListed(argument.name, value.length);
     }
     const inner = selected(node.selectionSet, getNamedType(definition.type));
     return {
@@ -126,6 +151,10 @@ export function measure(
   return { ...whole, ids };
 }
 
+function located({ loc }: ASTNode): { line: number; column: number }[] {
+  return loc ? [getLocation(loc.source, loc.start)] : [];
+}
+
 function fieldOf(type: GraphQLNamedType, name: string): Field | undefined {
   return isObjectType(type) || isInterfaceType(type) ? type.getFields()[name] : undefined;
 }
@@ -138,16 +167,19 @@ function own(field: Field, parent: GraphQLNamedType): number {
 
 /** How many of what a field gives there are: as many as its arguments name or allow. */
 function members(field: Field, values: Variables): number {
+  const first = firstOf(field, values);
   if (isListType(getNullableType(field.type))) {
     const listed = Object.values(values).find(Array.isArray);
-    return Math.max(1, listed?.length ?? first(values) ?? LISTED);
+    return Math.max(1, listed?.length ?? first ?? LISTED);
   }
   // A field with `first` gives a page, whose list is one level below.
-  return Math.max(1, (first(values) ?? 0) / LISTED);
+  return Math.max(1, (first ?? 0) / LISTED);
 }
 
-function first(values: Variables): number | undefined {
-  return typeof values["first"] === "number" ? values["first"] : undefined;
+/** What `first` says, or leaves open; nothing for a field that has none. */
+function firstOf(field: Field, values: Variables): number | undefined {
+  if (!field.args.some(({ name }) => name === "first")) return undefined;
+  return typeof values["first"] === "number" ? values["first"] : MOST;
 }
 
 function texts(value: unknown): string[] {

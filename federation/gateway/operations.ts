@@ -3,11 +3,14 @@ import {
   type DocumentNode,
   type FragmentDefinitionNode,
   GraphQLError,
+  GraphQLIncludeDirective,
   type GraphQLSchema,
+  GraphQLSkipDirective,
   Kind,
   NoSchemaIntrospectionCustomRule,
   type OperationDefinitionNode,
   type SelectionSetNode,
+  getDirectiveValues,
   getVariableValues,
   parse,
   specifiedRules,
@@ -18,9 +21,11 @@ import {
 import { hashOf } from "./documents.ts";
 import { Refusal, Refusals } from "./errors.ts";
 import { LIMITS, type Size, check, exceeded, measure } from "./measure.ts";
+import { Recent } from "./recent.ts";
 import type { Operation } from "./router.ts";
 
 const MAX_PREPARED = 1_000; // documents; a team's own come to some dozens (a guess)
+const MAX_PREPARED_CHARS = 4_000_000; // of their texts together; parsed they are more (a guess)
 const MAX_ERRORS = 20; // that one answer names
 
 const KEPT_ROOTS: ReadonlySet<string> = new Set(["image", "images", "__typename"]);
@@ -45,11 +50,13 @@ export interface Checked extends Operation {
   ids: readonly string[];
   /** Whether its answer follows from images, arguments and release alone. */
   isLasting: boolean;
+  /** Whether directives leave nothing of it, which the router has no plan for. */
+  isEmpty: boolean;
 }
 
 export class Operations {
   readonly #production: boolean;
-  readonly #prepared = new Map<string, Prepared>(); // the one that was used last is last
+  readonly #prepared = new Recent<Prepared>(MAX_PREPARED, MAX_PREPARED_CHARS);
 
   /** In production nobody is told what the schema has besides what they ask for. */
   constructor(production: boolean) {
@@ -75,21 +82,23 @@ export class Operations {
       text,
       document: prepared.document,
       name,
-      variables,
+      variables: declared(operation, variables),
       hash: prepared.hash,
       isQuery: operation.operation === "query",
       ids: size.ids,
       isLasting: !prepared.hasTimely && isKept(operation, prepared.fragments),
+      isEmpty: isEmpty(operation, prepared.fragments, coerced.coerced),
     };
   }
 
   #prepare(schema: GraphQLSchema, text: string): Prepared {
-    let prepared = this.#prepared.get(text);
-    if (prepared?.schema !== schema) prepared = this.#fresh(schema, text);
-    this.#prepared.delete(text);
-    this.#prepared.set(text, prepared);
-    const [oldest] = this.#prepared.keys();
-    if (this.#prepared.size > MAX_PREPARED && oldest !== undefined) this.#prepared.delete(oldest);
+    // Comments are no tokens.
+    const most = LIMITS.characters;
+    if (text.length > most) throw exceeded("query", `query: at most ${most} characters`, most);
+    const known = this.#prepared.get(text);
+    if (known?.schema === schema) return known;
+    const prepared = this.#fresh(schema, text);
+    this.#prepared.put(text, prepared, text.length);
     return prepared;
   }
 
@@ -130,6 +139,13 @@ export class Operations {
       }),
     );
   }
+}
+
+/** Those of the variables that an operation has: the others shape nothing. */
+function declared(operation: OperationDefinitionNode, variables: Variables): Variables {
+  const names = (operation.variableDefinitions ?? []).map(({ variable }) => variable.name.value);
+  const sent = names.filter((name) => Object.hasOwn(variables, name));
+  return Object.fromEntries(sent.map((name) => [name, variables[name]]));
 }
 
 function measured(
@@ -174,6 +190,22 @@ function isKept(
       return inner !== undefined && kept(inner.selectionSet);
     });
   return operation.operation === "query" && kept(operation.selectionSet);
+}
+
+function isEmpty(
+  operation: OperationDefinitionNode,
+  fragments: ReadonlyMap<string, FragmentDefinitionNode>,
+  variables: Variables,
+): boolean {
+  const left = (set: SelectionSetNode): boolean =>
+    set.selections.some((one) => {
+      if (getDirectiveValues(GraphQLSkipDirective, one, variables)?.["if"] === true) return false;
+      if (getDirectiveValues(GraphQLIncludeDirective, one, variables)?.["if"] === false) return false;
+      if (one.kind === Kind.FIELD) return true;
+      const inner = one.kind === Kind.INLINE_FRAGMENT ? one : fragments.get(one.name.value);
+      return inner !== undefined && left(inner.selectionSet);
+    });
+  return !left(operation.selectionSet);
 }
 
 function names(document: DocumentNode, fields: ReadonlySet<string>): boolean {

@@ -10,6 +10,8 @@ export const FORM_TYPE = "multipart/form-data";
 
 export const MAX_JSON_BYTES = 1_000_000; // 128 ids and a document no person wrote come to a tenth
 
+const MAX_NESTING = 64; // levels of variables, of which a person writes some few (a guess)
+
 const PARAMETERS = ["documentId", "extensions", "operationName", "query", "release", "variables"];
 // One of them makes a browser ask first, which nobody answers for pages of other sites.
 const PREFLIGHT_HEADERS = [
@@ -37,7 +39,9 @@ export interface Target {
 
 /** A URL's parts. Throws Refusal for parameters that are not known, or there twice. */
 export function targetOf(url: string): Target {
-  const [path = "", query = ""] = url.split("?", 2);
+  const end = url.includes("?") ? url.indexOf("?") : url.length;
+  const path = url.slice(0, end);
+  const query = url.slice(end + 1); // another `?` is a part of it
   const raw = new Map<string, string>();
   for (const pair of query.split("&").filter(Boolean)) {
     const name = pair.split("=", 1)[0] ?? "";
@@ -113,6 +117,9 @@ export function askedOf(content: unknown): Asked {
   if (variables != null && (typeof variables !== "object" || Array.isArray(variables))) {
     throw bad("variables is a JSON object", "variables");
   }
+  if (isDeeper(variables, MAX_NESTING)) {
+    throw bad(`variables: at most ${MAX_NESTING} levels`, "variables", MAX_NESTING);
+  }
   return {
     text,
     hash,
@@ -145,6 +152,11 @@ function hashAsked(documentId: unknown, extensions: unknown): string | undefined
   const hash = typeof sent === "string" ? hashIn(sent) : undefined;
   if (hash) return hash;
   throw bad("a document's id is the SHA-256 of its text in lower-case hexadecimal", "documentId");
+}
+
+function isDeeper(value: unknown, levels: number): boolean {
+  if (!value || typeof value !== "object") return false;
+  return levels === 0 || Object.values(value).some((one) => isDeeper(one, levels - 1));
 }
 
 function optional(value: unknown, name: string): string | undefined {

@@ -10,11 +10,14 @@ import type { DocumentNode, ExecutionResult, GraphQLSchema } from "graphql";
 
 import type { Call } from "./call.ts";
 import contract from "./contract.json" with { type: "json" };
+import { Refusal } from "./errors.ts";
 import type { Executions } from "./execution.ts";
 import type { Log } from "./log.ts";
 import type { SupergraphFile } from "./supergraph.ts";
 
 const DRAIN_MS = contract.defaultTimeoutMs; // what runs on an earlier supergraph finishes on it
+
+const UNREADABLE = "Failed to parse query"; // as the planner says
 
 /** One operation that was checked. */
 export interface Operation {
@@ -97,11 +100,12 @@ export class Router {
     this.#lookedAt = performance.now();
   }
 
+  /** Throws Refusal for a document that is one, and that the planner cannot read. */
   async execute(operation: Operation, call: Call): Promise<ExecutionResult> {
     const work: Work = { call, operation };
     await this.#runtime.fetch("http://gateway/graphql", { method: "POST" }, { work });
     if (!work.result) throw new Error("the router gave no result");
-    return work.result;
+    return settled(work.result);
   }
 
   async close(): Promise<void> {
@@ -132,4 +136,16 @@ export class Router {
       },
     };
   }
+}
+
+/** A result as the specification has it, also where the router gives none. */
+function settled(result: ExecutionResult): ExecutionResult {
+  const { data, errors = [] } = result;
+  if (!data && errors.length === 0) return { data: {} };
+  // The planner reads fewer escapes and numbers in literals than the specification has.
+  if (errors.some(({ message }) => message.startsWith(UNREADABLE))) {
+    const message = "a literal cannot be read here: send its value as a variable";
+    throw new Refusal("BAD_REQUEST", message, { field: "query" });
+  }
+  return result;
 }

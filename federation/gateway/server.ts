@@ -11,7 +11,7 @@ const HEADERS_TIMEOUT_MS = 15_000;
 const REQUEST_TIMEOUT_MS = 65_000; // to send one; Envoy gives clients a minute
 
 /** A page for people. */
-export type Page = () => Answer;
+export type Page = (request: IncomingMessage) => Promise<Answer>;
 
 export class GatewayServer {
   readonly #endpoint: Endpoint;
@@ -74,7 +74,7 @@ export class GatewayServer {
     }
     if (path !== PATH) return status(404, "there is nothing here");
     if (this.#page && request.url === PATH && request.method === "GET" && wantsPage(request)) {
-      return this.#page();
+      return this.#page(request);
     }
     return this.#endpoint.answer(request, left);
   }

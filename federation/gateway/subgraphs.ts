@@ -2,20 +2,27 @@
 //
 // An undici Pool rather than the router's own transport, which costs a `fetch` a call: headers, the
 // deadline and the trace are put on by hand here.
+import type { IncomingHttpHeaders } from "node:http";
+
 import { type FormData, Pool } from "undici";
 
-import type { Call } from "./call.ts";
+import type { Call, Maker } from "./call.ts";
 import { TENANT_HEADER, TOKEN_HEADER } from "./tenancy.ts";
 import type { Span } from "./tracing.ts";
 
 export const RELEASE_HEADER = "x-visionmesh-release";
+const REPRESENTATION_HEADER = "x-visionmesh-representation";
 export const TIMEOUT_HEADER = "x-request-timeout-ms";
 
 const CONNECT_TIMEOUT_MS = 500; // as Envoy's own
 const IDLE_MS = 60_000; // less than subgraphs keep their end open: federation/subgraphs/server.py
 const CONNECTIONS = 128; // to one place; a request more waits (a guess)
 const MAX_FOREIGN_BYTES = 16_000_000; // one answer of another team (a guess)
-const DOWN_MS = 1_000; // how long a place that refused a connection is left out (a guess)
+const DOWN_MS = 1_000; // how long a place that failed is left out (a guess)
+const PROBE_TIMEOUT_MS = 1_000;
+
+/** A call that was given less says little about who is late with it (a guess). */
+export const PATIENCE_MS = 5_000;
 
 const UNCONNECTED: ReadonlySet<string> = new Set([
   "ECONNREFUSED",
@@ -33,7 +40,8 @@ export class SubgraphLate extends Error {}
 
 export interface SubgraphAnswer {
   status: number;
-  release: string | undefined;
+  /** Nothing when it has no release, or is of another team. */
+  maker: Maker | undefined;
   content: unknown;
 }
 
@@ -43,6 +51,9 @@ interface Place {
   pool: Pool;
   path: string;
   downUntil: number;
+  /** It took a request and gave no answer: it must say that it lives before it is sent another. */
+  isSuspect: boolean;
+  isProbed: boolean;
 }
 
 export interface SubgraphsOptions {
@@ -50,18 +61,22 @@ export interface SubgraphsOptions {
   isForeign?: boolean;
   /** In milliseconds. */
   now?: () => number;
+  /** How much time a call must have been given for its being late to say something. */
+  patienceMs?: number;
 }
 
 export class Subgraphs {
   readonly #places: readonly Place[];
   readonly #isForeign: boolean;
   readonly #now: () => number;
+  readonly #patienceMs: number;
   #next = 0;
 
   /** `addresses` are base URLs of processes that all serve the same subgraphs. */
   constructor(addresses: readonly string[], options: SubgraphsOptions = {}) {
     this.#isForeign = options.isForeign ?? false;
     this.#now = options.now ?? (() => performance.now());
+    this.#patienceMs = options.patienceMs ?? PATIENCE_MS;
     this.#places = addresses.map((address) => ({
       host: new URL(address).hostname,
       port: portOf(new URL(address)),
@@ -77,12 +92,15 @@ export class Subgraphs {
         maxResponseSize: this.#isForeign ? MAX_FOREIGN_BYTES : -1,
       }),
       downUntil: 0,
+      isSuspect: false,
+      isProbed: false,
     }));
   }
 
   /**
    * POST to a path below an address, within `timeoutMs`. A place that cannot be connected to has seen nothing, so the
-   * next one is asked; nothing else is sent twice. Throws SubgraphLost, SubgraphLate, and the
+   * next one is asked; nothing else is sent twice. A place that gave no answer is left out of the next
+   * requests. Throws SubgraphLost, SubgraphLate, and the
    * call's own reason when nobody waits for it any more.
    */
   async post(
@@ -130,17 +148,22 @@ export class Subgraphs {
       try {
         span.say({ "server.address": place.host, "server.port": place.port });
         const answer = await place.pool.request({ method: "POST", path, headers, body, signal });
-        const release = answer.headers[RELEASE_HEADER];
         return {
           status: answer.statusCode,
-          release: typeof release === "string" && !this.#isForeign ? release : undefined,
+          maker: this.#isForeign ? undefined : makerOf(answer.headers),
           content: JSON.parse(await answer.body.text()),
         };
       } catch (error) {
         call.signal.throwIfAborted();
-        if (timer.aborted) throw new SubgraphLate(path, { cause: error });
-        if (!neverConnected(error)) throw new SubgraphLost(path, { cause: error });
-        place.downUntil = this.#now() + DOWN_MS;
+        if (timer.aborted) {
+          if (timeoutMs >= this.#patienceMs) this.#suspect(place);
+          throw new SubgraphLate(path, { cause: error });
+        }
+        if (!neverConnected(error)) {
+          if (!(error instanceof SyntaxError)) this.#suspect(place); // that was an answer
+          throw new SubgraphLost(path, { cause: error });
+        }
+        this.#leaveOut(place);
         refused = error;
       }
     }
@@ -170,9 +193,38 @@ export class Subgraphs {
     if (this.#places.length === 1) return this.#places;
     const start = this.#next++ % this.#places.length;
     const turned = [...this.#places.slice(start), ...this.#places.slice(0, start)];
-    const now = this.#now();
-    const isUp = ({ downUntil }: Place) => downUntil <= now;
-    return [...turned.filter(isUp), ...turned.filter((place) => !isUp(place))];
+    const up = turned.filter((place) => this.#isUp(place));
+    return [...up, ...turned.filter((place) => !up.includes(place))];
+  }
+
+  #isUp(place: Place): boolean {
+    if (place.downUntil > this.#now()) return false;
+    if (place.isSuspect && !place.isProbed) void this.#probe(place);
+    return !place.isSuspect;
+  }
+
+  #leaveOut(place: Place): void {
+    place.downUntil = this.#now() + DOWN_MS;
+  }
+
+  #suspect(place: Place): void {
+    this.#leaveOut(place);
+    place.isSuspect = !this.#isForeign; // other teams' need not have such a path
+  }
+
+  /** Ask a place whether it lives, beside the requests that others are sent meanwhile. */
+  async #probe(place: Place): Promise<void> {
+    place.isProbed = true;
+    try {
+      const signal = AbortSignal.timeout(PROBE_TIMEOUT_MS);
+      const answer = await place.pool.request({ method: "GET", path: "/healthz", signal });
+      await answer.body.dump();
+      place.isSuspect = answer.statusCode !== 200;
+    } catch {
+      place.isSuspect = true;
+    }
+    if (place.isSuspect) this.#leaveOut(place);
+    place.isProbed = false;
   }
 }
 
@@ -212,6 +264,13 @@ function ourHeadersOf(call: Call): Record<string, string> {
 function pathOf(address: string): string {
   const { pathname, search } = new URL(address);
   return (pathname === "/" ? "" : pathname) + search;
+}
+
+function makerOf(headers: IncomingHttpHeaders): Maker | undefined {
+  const release = headers[RELEASE_HEADER];
+  const representation = headers[REPRESENTATION_HEADER];
+  if (typeof release !== "string" || !release) return undefined;
+  return { release, representation: typeof representation === "string" ? representation : "" };
 }
 
 function neverConnected(error: unknown): boolean {

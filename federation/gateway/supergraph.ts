@@ -1,11 +1,17 @@
 // The supergraph, read from a file that may change while the gateway runs.
+import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
-
-import { QueryPlanner } from "@graphql-hive/router-query-planner";
-import { buildASTSchema, parse } from "graphql";
+import path from "node:path";
 
 import type { Log } from "./log.ts";
+
+const CHECK = path.join(import.meta.dirname, "check.ts");
+const CHECK_TIMEOUT_MS = 30_000; // one takes a second (a guess)
+const PANIC = /panicked at [^\n]*\n([^\n]*)/; // and the line that says why
+
+/** Nothing is known of a text: it is looked at again. */
+class Unchecked extends Error {}
 
 /**
  * Reads the file whenever it is asked, and gives the last supergraph that was good.
@@ -35,12 +41,12 @@ export class SupergraphFile {
     try {
       text = await readFile(this.#path, "utf8");
       if (this.#good && (text === this.#good || text === this.#bad)) return this.#good;
-      check(text);
+      await check(text);
     } catch (error) {
       const reason = String(error instanceof Error ? error.message : error).split("\n", 1)[0];
       if (!this.#good) throw new Error(`${this.#path}: ${reason}`, { cause: error });
       this.#log.error("supergraph not taken up, the last good one stays", { reason });
-      this.#bad = text;
+      if (!(error instanceof Unchecked)) this.#bad = text;
       return this.#good;
     }
     if (this.#good) this.#log.info("supergraph changed");
@@ -51,10 +57,17 @@ export class SupergraphFile {
   }
 }
 
-/** Throws when the text is none that queries could be planned by. */
-function check(text: string): void {
-  const schema = buildASTSchema(parse(text, { noLocation: true }), { assumeValidSDL: true });
-  if (!schema.getQueryType()) throw new Error("it has no Query");
-  if (!schema.getType("join__Graph")) throw new Error("it is no supergraph: it names no subgraphs");
-  new QueryPlanner(text);
+/** Rejects for a text that queries could not be planned by, which may end the process it is in. */
+function check(text: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const options = { timeout: CHECK_TIMEOUT_MS };
+    const child = execFile(process.execPath, [CHECK], options, (error, _said, complaint) => {
+      if (!error) return resolve();
+      const reason = PANIC.exec(complaint)?.[1] ?? complaint.trim();
+      reject(reason ? new Error(reason) : new Unchecked("it could not be checked"));
+    });
+    // Who ends before all is read has said why.
+    child.stdin?.on("error", () => undefined);
+    child.stdin?.end(text);
+  });
 }

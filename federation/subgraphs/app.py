@@ -14,6 +14,7 @@ from aiohttp import hdrs, web
 from federation.subgraphs import errors as told
 from federation.subgraphs import requests
 from federation.subgraphs.context import Context
+from federation.subgraphs.representation import representation
 from federation.subgraphs.requests import GraphQLRequest
 from federation.subgraphs.schemas import SUBGRAPHS, Schema
 from federation.subgraphs.settings import SubgraphSettings
@@ -31,6 +32,9 @@ from services.serving.tenancy import Trust
 
 RELEASE_HEADER: Final = "x-visionmesh-release"
 """In a request the release that must have made the answer, in an answer the one that did."""
+
+REPRESENTATION_HEADER: Final = "x-visionmesh-representation"
+"""Of which code an answer is that has a release; the gateway's entity tags name it."""
 
 TIMEOUT_HEADER: Final = "x-request-timeout-ms"
 
@@ -53,6 +57,7 @@ class Subgraph:
         releases: Releases,
         bodies: BodyReader,
         trust: Trust,
+        written_by: str,
         recorder: Recorder | None = None,
     ) -> None:
         self._schema = schema
@@ -61,6 +66,7 @@ class Subgraph:
         self._releases = releases
         self._bodies = bodies
         self._trust = trust
+        self._written_by = written_by
         self._recorder = recorder
 
     async def post(self, request: web.Request) -> web.Response:
@@ -109,7 +115,7 @@ class Subgraph:
         release = await (self._releases.find(name) if name else self._releases.current())
         tenant = tenancy.tenant()
         await asyncio.gather(*(self._images.get(tenant, image_id) for image_id in ids))
-        return _response({}, release=release.name)
+        return self._made({}, release.name)
 
     async def _answer(self, request: web.Request) -> web.Response:
         name = request.headers.get(RELEASE_HEADER)
@@ -127,8 +133,14 @@ class Subgraph:
         if result.errors:
             content["errors"] = told.formatted(result.errors)
             return _response(content)
-        made_by = await context.release()
-        return _response(content, release=made_by)
+        return self._made(content, await context.release())
+
+    def _made(self, content: told.Json, release: str) -> web.Response:
+        """What a release says, or without one what no release does."""
+        response = _response(content, release=release)
+        if release:
+            response.headers[REPRESENTATION_HEADER] = self._written_by
+        return response
 
 
 def create_app(
@@ -143,9 +155,12 @@ def create_app(
     releases = Releases(objects, mesh, ttl_s=settings.versions_ttl_s)
     bodies = BodyReader(settings.upload_budget_bytes, settings.body_timeout_s)
     trust = Trust(settings.token)
+    written_by = representation()
     app = web.Application(client_max_size=0)
     for name in names:
-        subgraph = Subgraph(SUBGRAPHS[name](), mesh, images, releases, bodies, trust, recorder)
+        subgraph = Subgraph(
+            SUBGRAPHS[name](), mesh, images, releases, bodies, trust, written_by, recorder
+        )
         app.router.add_post(f"/{name}", subgraph.post)
         if name == IMAGES:
             app.router.add_post(f"/{name}/standing", subgraph.standing)

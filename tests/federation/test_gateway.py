@@ -1,34 +1,23 @@
-"""The gateway over all subgraphs: what fails nulls its own place, and what is known is kept."""
+"""The gateway over all subgraphs: what fails nulls its own place, and equal requests share one."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import io
-import json
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp import web
 
-from federation.documents.manifest import FOLDER as DOCUMENTS
-from federation.supergraph.compose import FOLDER as SUPERGRAPH
 from services import errors
-from services.limits import MAX_UPLOAD_BYTES
-from tests.federation.gateway import PATIENCE_S, Answer, Gateway, gateway
-from tests.federation.world import World, digest_of, world
-from tests.support.photos import jpeg
-from tests.support.whole import until
-
-UNKNOWN = "f" * 64
-SCORES = "query ($id: ID!) { image(id: $id) { width nsfw { score } } }"
-PAGE = (
-    "query ($ids: [ID!]!) { images(ids: $ids) { id nsfw { score } detection { model { name } } } }"
+from tests.federation.gateway import (
+    PAGE,
+    PATIENCE_S,
+    SCORES,
+    UNKNOWN,
+    Gateway,
+    gateway,
 )
-FORM_HEADERS = {"apollo-require-preflight": "true"}
+from tests.federation.world import World, world
 
 
 async def test_a_page_of_images_is_one_call_a_model(graph: World, front: Gateway):
@@ -134,309 +123,6 @@ async def test_no_subgraph_at_all_is_one_error(unused_tcp_port: int):
     assert answer.places == {("image",): "UNAVAILABLE"}
 
 
-ALIASES = (
-    "query ($id: ID!) { " + " ".join(f"a{n}: image(id: $id) {{ id }}" for n in range(51)) + " }"
-)
-INTO = "query ($ids: [ID!]!) { images(ids: $ids) { ...A } } fragment A on Image { "
-DEAR = (
-    INTO
-    + " ".join(
-        f"m{n}: ocr {{ lines {{ corners {{ x y }} box {{ x y width height }} }} }}"
-        for n in range(12)
-    )
-    + " }"
-)
-
-
-@pytest.mark.parametrize(
-    ("query", "variables", "field"),
-    [
-        ("{ models { " + "name " * 2000 + "} }", {}, "tokens"),
-        (ALIASES, {"id": UNKNOWN}, "aliases"),
-        (PAGE, {"ids": [UNKNOWN] * 129}, "ids"),
-        (DEAR, {"ids": [UNKNOWN] * 128}, "cost"),
-    ],
-)
-async def test_limits_are_named(front: Gateway, query: str, variables: Any, field: str):
-    """What is too long, wide, many or dear is refused with the limit, and nobody is asked."""
-    answer = await front.ask(query, **variables)
-    assert answer.status == 400
-    assert answer.codes == ["LIMIT_EXCEEDED"]
-    extensions = answer.json["errors"][0]["extensions"]
-    assert extensions["field"] == field
-    assert extensions["limit"] in answer.json["errors"][0]["message"]
-
-
-async def test_the_dearest_page_within_limits_is_answered(graph: World, front: Gateway):
-    """Everything about 128 images is no attack."""
-    ids = await graph.stored(2) + [f"{n:064x}" for n in range(126)]
-    everything = (
-        "query ($ids: [ID!]!) { images(ids: $ids) { id width nsfw { score } "
-        "detection { detections { label score box { x y width height } } } "
-        "ocr { text lines { text score corners { x y } box { x y width height } } } "
-        "moderation { isCompliant rejectionReasons(first: 3) { code evidence { label } } } } }"
-    )
-    answer = await front.ask(everything, ids=ids)
-    assert answer.status == 200
-    assert answer.json["data"]["images"][0]["nsfw"] == {"score": 0.0}
-
-
-@pytest.mark.parametrize(
-    ("body", "status", "code"),
-    [
-        ({"query": "{"}, 400, "GRAPHQL_PARSE_FAILED"),
-        ({"query": "{ nope }"}, 400, "GRAPHQL_VALIDATION_FAILED"),
-        ({"query": SCORES}, 400, "BAD_USER_INPUT"),
-        ({"query": "subscription { a }"}, 400, "GRAPHQL_VALIDATION_FAILED"),
-        ({"query": "query A { models { name } } query B { models { name } }"}, 400, "BAD_REQUEST"),
-        ({"query": 3}, 400, "BAD_REQUEST"),
-        ({}, 400, "BAD_REQUEST"),
-        ([{"query": "{ models { name } }"}], 400, "BAD_REQUEST"),
-        ({"query": SCORES, "variables": []}, 400, "BAD_REQUEST"),
-        ({"documentId": "../../etc"}, 400, "BAD_REQUEST"),
-    ],
-)
-async def test_bad_requests_are_refused(front: Gateway, body: Any, status: int, code: str):
-    """What is no request of this graph has a status and a code, and nobody keeps the answer."""
-    answer = await front.send("POST", "/graphql", json=body)
-    assert (answer.status, answer.codes[0]) == (status, code)
-    assert answer.headers["Cache-Control"] == "no-store"
-
-
-async def test_bodies_are_counted(front: Gateway):
-    """A JSON body has a limit, whether or not its length is said."""
-
-    async def endless() -> AsyncIterator[bytes]:
-        for _ in range(20):
-            yield b" " * 100_000
-
-    headers = {"Content-Type": "application/json"}
-    said = await front.send("POST", "/graphql", data=b" " * 1_000_001, headers=headers)
-    counted = await front.send("POST", "/graphql", data=endless(), headers=headers)
-    assert [said.status, counted.status] == [413, 413]
-    assert said.json["errors"][0]["extensions"]["limit"] == "1000000"
-
-
-async def test_pages_of_other_sites_cannot_ask(front: Gateway):
-    """What a browser sends without asking first is refused: plain text, forms, foreign frames."""
-    plain = await front.send("POST", "/graphql", data="{}", headers={"Content-Type": "text/plain"})
-    form = await front.send(
-        "POST", "/graphql", data=aiohttp.FormData({"operations": "{}"}, default_to_multipart=True)
-    )
-    foreign = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
-    framed = await front.get(foreign, query="{ models { name } }")
-    assert plain.status == 415
-    assert [form.codes, framed.codes] == [["CSRF_PREVENTED"], ["CSRF_PREVENTED"]]
-
-
-async def test_a_mutation_needs_post(graph: World, front: Gateway):
-    """GET changes nothing."""
-    (image,) = await graph.stored(1)
-    answer = await front.get(query=f'mutation {{ deleteImage(id: "{image}") }}')
-    assert answer.status == 405
-    assert answer.headers["Allow"] == "GET, HEAD, POST"
-    still = await front.ask(SCORES, id=image)
-    assert still.codes == []
-
-
-@pytest.mark.parametrize("parameters", [{"nocache": "1"}, {"query": SCORES, "releases": "x"}])
-async def test_unknown_parameters_are_refused(front: Gateway, parameters: dict[str, str]):
-    """A URL has one meaning, and one place in a cache."""
-    answer = await front.get(None, **parameters)
-    assert (answer.status, answer.codes) == (400, ["BAD_REQUEST"])
-
-
-def _form(query: str, photo: bytes) -> aiohttp.FormData:
-    form = aiohttp.FormData()
-    form.add_field("operations", json.dumps({"query": query, "variables": {"f": None}}))
-    form.add_field("map", '{"0": ["variables.f"]}')
-    form.add_field("0", io.BytesIO(photo), filename="a.jpg", content_type="image/jpeg")
-    return form
-
-
-UPLOAD = "mutation ($f: Upload!) { uploadImage(file: $f) { created image { id nsfw { score } } } }"
-
-
-async def test_a_file_goes_all_the_way(graph: World, front: Gateway):
-    """A form's file is stored by the images subgraph, and looked at in the same request."""
-    photo = jpeg(8, 8, seed=7)
-    form = _form(UPLOAD, photo)
-    answer = await front.send("POST", "/graphql", data=form, headers=FORM_HEADERS)
-    assert answer.json == {
-        "data": {
-            "uploadImage": {
-                "created": True,
-                "image": {"id": digest_of(photo), "nsfw": {"score": 0.0}},
-            }
-        }
-    }
-
-
-async def test_a_file_that_is_too_large_is_refused(front: Gateway):
-    """A form has the same limit as an upload through REST."""
-    form = _form(UPLOAD, b"x" * MAX_UPLOAD_BYTES)
-    answer = await front.send("POST", "/graphql", data=form, headers=FORM_HEADERS)
-    assert answer.status == 413
-
-
-async def test_an_answer_is_kept_and_asked_for_again(graph: World, front: Gateway):
-    """Without a release an answer has a tag known before any model runs: 304 without a call."""
-    (image,) = await graph.stored(1)
-    first = await front.get(query=SCORES, variables={"id": image})
-    assert first.headers["Cache-Control"] == "no-cache"
-    calls = len(graph.nsfw.calls)
-    known = {"If-None-Match": f"W/{first.headers['ETag']}"}
-    again = await front.get(known, query=SCORES, variables={"id": image})
-    assert again.status == 304
-    assert again.headers["ETag"] == first.headers["ETag"]
-    assert len(graph.nsfw.calls) == calls
-    other = await front.get(known, query=SCORES + " ", variables={"id": image})
-    assert other.status == 200
-
-
-async def test_a_pinned_answer_is_immutable(graph: World, front: Gateway):
-    """Content-Location names the release; there the answer is the same and good for a year."""
-    (image,) = await graph.stored(1)
-    first = await front.get(query=SCORES, variables={"id": image})
-    place = first.headers["Content-Location"]
-    pinned = await front.send("GET", place)
-    assert pinned.text == first.text
-    assert pinned.headers["Cache-Control"] == "max-age=31536000, s-maxage=60, immutable"
-    assert pinned.headers["ETag"] == first.headers["ETag"]
-    assert pinned.headers["Content-Location"] == place
-    assert "release=" in place
-
-
-async def test_what_was_deleted_is_no_304(graph: World, front: Gateway):
-    """Whose images are there is looked at before a tag is believed."""
-    (image,) = await graph.stored(1)
-    first = await front.get(query=SCORES, variables={"id": image})
-    await front.ask("mutation ($id: ID!) { deleteImage(id: $id) }", id=image)
-    known = {"If-None-Match": first.headers["ETag"]}
-    again = await front.get(known, query=SCORES, variables={"id": image})
-    assert again.places == {("image",): "IMAGE_NOT_FOUND"}
-    assert again.headers["Cache-Control"] == "no-store"
-
-
-async def test_parts_of_two_releases_are_not_kept(graph: World, front: Gateway):
-    """A verdict of another release than the scores beside it makes an answer nobody may keep."""
-    (image,) = await graph.stored(1)
-    query = "query ($id: ID!) { image(id: $id) { nsfw { score } moderation { isCompliant } } }"
-    answer = await front.get(query=query, variables={"id": image})
-    assert answer.codes == []
-    assert answer.headers["Cache-Control"] == "no-store"
-    assert "ETag" not in answer.headers
-
-
-@pytest.mark.parametrize(
-    "selection", ["image(id: $id) { createdAt }", "image(id: $id) { id } models { name }"]
-)
-async def test_what_no_release_names_is_not_kept(graph: World, front: Gateway, selection: str):
-    """When an image was stored, and what is no image's, follows from no release."""
-    (image,) = await graph.stored(1)
-    answer = await front.get(query=f"query ($id: ID!) {{ {selection} }}", variables={"id": image})
-    assert answer.headers["Cache-Control"] == "no-store"
-
-
-async def test_an_unknown_release_is_an_error_at_each_place(graph: World, front: Gateway):
-    """A release that never was answers nothing, and never with another one's results."""
-    (image,) = await graph.stored(1)
-    answer = await front.get(query=SCORES, variables={"id": image}, release="0" * 16)
-    assert answer.places == {("image",): "RELEASE_NOT_FOUND"}
-    malformed = await front.get(query=SCORES, variables={"id": image}, release="latest")
-    assert (malformed.status, malformed.codes) == (400, ["INVALID_ARGUMENT"])
-
-
-def _verdict() -> dict[str, str]:
-    operations = json.loads((DOCUMENTS / "manifest.json").read_text())["operations"]
-    return next(one for one in operations if one["name"] == "Verdict")
-
-
-async def _automatic(front: Gateway, query: str, *, with_text: bool) -> Answer:
-    """As Apollo Client and urql send it."""
-    hashed = hashlib.sha256(query.encode()).hexdigest()
-    extensions = {"persistedQuery": {"version": 1, "sha256Hash": hashed}}
-    more: dict[str, Any] = {"query": query} if with_text else {}
-    return await front.get(extensions=extensions, variables={"id": UNKNOWN}, **more)
-
-
-async def test_known_documents_have_ids(graph: World, front: Gateway):
-    """A document of the manifest is asked for by its hash, with or without its algorithm."""
-    (image,) = await graph.stored(1)
-    for name in (_verdict()["id"], f"sha256:{_verdict()['id']}"):
-        answer = await front.get(documentId=name, variables={"id": image})
-        assert answer.json["data"]["image"]["moderation"]["isCompliant"] is True
-
-
-async def test_documents_are_remembered_by_their_hash(front: Gateway):
-    """A hash nobody knows is answered in Apollo's words; sent with its text once, it is known."""
-    missing = await _automatic(front, SCORES, with_text=False)
-    assert (missing.status, missing.codes) == (200, ["PERSISTED_QUERY_NOT_FOUND"])
-    assert missing.json["errors"][0]["message"] == "PersistedQueryNotFound"
-    assert missing.headers["Cache-Control"] == "no-store"
-    registered = await _automatic(front, SCORES, with_text=True)
-    known = await _automatic(front, SCORES, with_text=False)
-    assert registered.codes == known.codes == ["IMAGE_NOT_FOUND"]
-
-
-async def test_a_hash_must_be_its_documents(front: Gateway):
-    """Nobody gives a document another one's id."""
-    answer = await front.send(
-        "POST", "/graphql", json={"query": SCORES, "documentId": "0" * 64, "variables": {}}
-    )
-    assert (answer.status, answer.codes) == (400, ["BAD_REQUEST"])
-
-
-async def test_only_known_documents_run_when_asked_to(graph: World):
-    """With the safelist on, a document of the manifest runs, by id or text, and no other does."""
-    async with gateway(graph, VISIONMESH_GRAPHQL_ONLY_KNOWN="true") as front:
-        by_id = await front.get(documentId=_verdict()["id"], variables={"id": UNKNOWN})
-        by_text = await front.ask(_verdict()["body"], id=UNKNOWN)
-        other = await front.ask(SCORES, id=UNKNOWN)
-        automatic = await _automatic(front, SCORES, with_text=True)
-    assert by_id.codes == by_text.codes == ["IMAGE_NOT_FOUND"]
-    assert other.codes == automatic.codes == ["QUERY_NOT_IN_SAFELIST"]
-    assert other.status == 403
-
-
-TYPOS = (
-    "{ imagez(ids: []) { id } }",
-    "query ($id: ID!) { image(id: $id) { ocr { lines } nsfw { skore } } }",
-    "query ($id: ID!) { image(idd: $id) { id } }",
-    "query ($id: ID!) { image(id: $id) { ...A } } fragment A on Imag { id }",
-    "query ($id: IDD!) { image(id: $id) { id } }",
-)
-
-
-async def test_production_tells_nothing_of_the_schema(graph: World, front: Gateway):
-    """Introspection, suggestions and GraphiQL are for development."""
-    async with gateway(graph, VISIONMESH_GRAPHQL_PRODUCTION="true") as closed:
-        introspection = [
-            await closed.ask("{ __schema { types { name } } }"),
-            await closed.ask('{ __type(name: "Image") { name } }'),
-        ]
-        typos = [await closed.ask(typo) for typo in TYPOS]
-        page = await closed.send("GET", "/graphql", headers={"Accept": "text/html"})
-    for refused in introspection + typos:
-        assert refused.status == 400
-        assert set(refused.codes) == {"GRAPHQL_VALIDATION_FAILED"}
-        assert "did you mean" not in refused.text.lower()
-    assert page.status == 400
-    for typo in TYPOS:
-        assert "Did you mean" in (await front.ask(typo)).text
-    assert (await front.ask("{ __schema { types { name } } }")).codes == []
-
-
-async def test_graphiql_needs_no_other_server(front: Gateway):
-    """The page is whole: it loads no script or style from anywhere."""
-    page = await front.send("GET", "/graphql", headers={"Accept": "text/html,*/*"})
-    assert page.status == 200
-    head = page.text[:20_000]
-    assert "<script src=" not in page.text
-    assert '<link rel="stylesheet"' not in page.text
-    assert "visionmesh" in head
-
-
 async def test_equal_requests_at_once_are_one_execution(graph: World, front: Gateway):
     """Fifty clients that ask the same at the same time cost one call of the model."""
     (image,) = await graph.stored(1)
@@ -472,6 +158,39 @@ async def test_who_shares_an_execution_is_told_their_own_trace(graph: World, fro
     assert len(graph.nsfw.calls) == 1
 
 
+async def test_who_joins_an_execution_waits_no_longer_than_they_would(graph: World, front: Gateway):
+    """A shared execution is nobody's excuse: each is answered at the deadline of their own."""
+    (image,) = await graph.stored(1)
+    graph.nsfw.released.clear()
+    begun = asyncio.create_task(front.get(query=SCORES, variables={"id": image}))
+    await graph.nsfw.asked.wait()
+    less = {"x-request-timeout-ms": "100"}
+    late = await front.get(less, query=SCORES, variables={"id": image})
+    assert (late.status, late.json["data"]) == (200, None)
+    assert late.codes == ["DEADLINE_EXCEEDED"]
+    assert late.headers["Cache-Control"] == "no-store"
+    assert not begun.done()
+    graph.nsfw.released.set()
+    assert (await begun).codes == []
+    assert len(graph.nsfw.calls) == 1
+
+
+async def test_who_hangs_up_is_no_error_in_the_log(graph: World, front: Gateway):
+    """A client that leaves is nothing unexpected."""
+    (image,) = await graph.stored(1)
+    graph.nsfw.released.clear()
+    for ask in (front.get(query=SCORES, variables={"id": image}), front.ask(SCORES, id=image)):
+        graph.nsfw.asked.clear()
+        graph.nsfw.cancelled.clear()
+        left = asyncio.create_task(ask)
+        await graph.nsfw.asked.wait()
+        left.cancel()
+        await asyncio.wait_for(graph.nsfw.cancelled.wait(), PATIENCE_S)
+    graph.nsfw.released.set()
+    assert (await front.ask(SCORES, id=image)).codes == []
+    assert [line for line in front.logged if line["level"] == "error"] == []
+
+
 async def test_only_envoy_says_for_whom_it_is(tmp_path: Path):
     """With a token, who does not show it is refused, and a tenant's images are its own."""
     token = "t" * 32
@@ -497,82 +216,6 @@ async def test_a_trace_goes_on(graph: World, front: Gateway):
     answer = await front.ask(PAGE, headers, ids=[image])
     assert answer.json["errors"][0]["extensions"]["traceId"] == trace_id
     assert graph.nsfw.trace_ids == [trace_id]
-
-
-def _replace(file: Path, text: str) -> None:
-    draft = file.with_suffix(".draft")
-    draft.write_text(text)
-    draft.replace(file)
-
-
-DESCRIPTION = '{ __type(name: "Image") { description } }'
-OTHER = "An image that is stored."
-
-
-def _other(supergraph: str) -> str:
-    """Another good one."""
-    changed = supergraph.replace("A stored image.", OTHER)
-    assert changed != supergraph
-    return changed
-
-
-async def test_a_bad_supergraph_changes_nothing_and_a_good_one_is_taken(
-    graph: World, tmp_path: Path
-):
-    """A malformed file is left alone; the next good one is taken up while the gateway runs."""
-    file = tmp_path / "supergraph.graphql"
-    good = (SUPERGRAPH / "supergraph.graphql").read_text()
-    file.write_text(good)
-    async with gateway(graph, VISIONMESH_SUPERGRAPH=str(file)) as front:
-        for count, bad in enumerate(("type {", "type Query { a: Int }", "directive @a on FIELD")):
-            _replace(file, bad)
-
-            async def refused(most: int = count) -> bool:
-                # The file is looked at when somebody asks.
-                assert (await front.ask("{ models { name } }")).codes == []
-                return [line["level"] for line in front.logged].count("error") > most
-
-            await until(refused, "the bad file was noticed")
-        _replace(file, _other(good))
-
-        async def taken_up() -> bool:
-            return OTHER in (await front.ask(DESCRIPTION)).text
-
-        await until(taken_up, "the good file was taken up")
-        assert (await front.ask(SCORES, id=UNKNOWN)).places == {("image",): "IMAGE_NOT_FOUND"}
-
-
-async def test_the_first_request_after_a_change_is_answered_by_the_new_graph(
-    graph: World, tmp_path: Path
-):
-    """Nobody is answered by a graph that is older than the interval says."""
-    file = tmp_path / "supergraph.graphql"
-    good = (SUPERGRAPH / "supergraph.graphql").read_text()
-    file.write_text(good)
-    env = {"VISIONMESH_SUPERGRAPH": str(file), "VISIONMESH_SUPERGRAPH_POLL_MS": "0"}
-    async with gateway(graph, **env) as front:
-        for _ in range(3):
-            assert OTHER not in (await front.ask(DESCRIPTION)).text
-            _replace(file, _other(good))
-            assert OTHER in (await front.ask(DESCRIPTION)).text
-            _replace(file, good)
-
-
-async def test_a_changed_graph_makes_no_old_tag_good(graph: World, tmp_path: Path):
-    """What was kept of one supergraph is asked for again under the next."""
-    (image,) = await graph.stored(1)
-    file = tmp_path / "supergraph.graphql"
-    good = (SUPERGRAPH / "supergraph.graphql").read_text()
-    file.write_text(good)
-    env = {"VISIONMESH_SUPERGRAPH": str(file), "VISIONMESH_SUPERGRAPH_POLL_MS": "0"}
-    async with gateway(graph, **env) as front:
-        first = await front.get(query=SCORES, variables={"id": image})
-        known = {"If-None-Match": first.headers["ETag"]}
-        same = await front.get(known, query=SCORES, variables={"id": image})
-        _replace(file, _other(good))
-        changed = await front.get(known, query=SCORES, variables={"id": image})
-    assert [same.status, changed.status] == [304, 200]
-    assert changed.headers["ETag"] != first.headers["ETag"]
 
 
 async def test_what_is_in_flight_finishes(graph: World, front: Gateway):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from federation import subgraphs
+from federation.subgraphs.representation import representation
 from services import errors
 from services.limits import MAX_BATCH_IMAGES
 from tests.federation.world import World, digest_of, world
@@ -35,6 +38,33 @@ async def test_a_hundred_images_are_one_call_a_model(graph: World):
         assert [one["id"] for one in answer.json["data"]["_entities"]] == ids
     calls = (graph.nsfw.calls, graph.detection.calls, graph.moderation.calls)
     assert [[len(call.images) for call in made] for made in calls] == [[100], [100], [100]]
+
+
+async def test_an_answer_says_which_code_wrote_it(graph: World):
+    """Each subgraph says the same, and so does what is asked before a tag is believed."""
+    ids = await graph.stored(1)
+    answers = [
+        await graph.entities("nsfw", "nsfw { score }", ids),
+        await graph.ask("images", f'{{ image(id: "{ids[0]}") {{ width }} }}'),
+        await graph.post("images/standing", {"ids": ids}),
+    ]
+    told = {answer.headers["x-visionmesh-representation"] for answer in answers}
+    assert told == {representation()}
+    unmade = await graph.post("images", {})
+    assert "x-visionmesh-representation" not in unmade.headers
+
+
+def test_other_code_is_another_representation(tmp_path: Path):
+    """A change of any file of the subgraphs is seen, and where the files are is not."""
+    folder = tmp_path / "subgraphs"
+    shutil.copytree(Path(subgraphs.__file__).parent, folder)
+    assert representation(folder) == representation()
+    for file in folder.glob("*.py"):
+        before = file.read_text()
+        file.write_text(f"{before}\n")
+        assert representation(folder) != representation()
+        file.write_text(before)
+    assert representation(folder) == representation()
 
 
 async def test_an_image_twice_is_asked_for_once(graph: World):

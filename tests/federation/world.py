@@ -53,7 +53,11 @@ class HeldNsfw(FakeNsfw):
     ) -> nsfw_pb2.ClassifyResponse:
         response = await super().Classify(request, context)
         self.asked.set()
-        await self.released.wait()
+        try:
+            await self.released.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
         return response
 
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 
-import { SubgraphLost, Subgraphs } from "../../../federation/gateway/subgraphs.ts";
+import { SubgraphLate, SubgraphLost, Subgraphs } from "../../../federation/gateway/subgraphs.ts";
 import { type Place, answering, call, served } from "./serving.ts";
 
 /** Two places that serve the same, and who asks them at a time that is the test's. */
@@ -50,6 +50,54 @@ test("without any place the subgraph is lost, and there again with the first one
   assert.deepEqual((await ask()).content, { from: "other" });
 });
 
+test("a place that hangs is left out until it says that it lives", async (t) => {
+  let hangs = true;
+  let probes = 0;
+  const answer = answering({ from: "one" });
+  const one = await served(t, (request, response) => {
+    if (request.url === "/healthz") {
+      probes += 1;
+      return answering({}, hangs ? 503 : 200)(request, response);
+    }
+    if (!hangs) answer(request, response);
+  });
+  const other = await served(t, answering({ from: "other" }));
+  let now = 0;
+  const options = { now: () => now, patienceMs: 50 };
+  const subgraphs = new Subgraphs([one.url, other.url], options);
+  t.after(() => subgraphs.close());
+  const ask = async () => (await subgraphs.post("/nsfw", "{}", call(), 5_000)).content;
+  const asks = async (count: number) => {
+    for (let each = 0; each < count; each += 1) assert.deepEqual(await ask(), { from: "other" });
+  };
+
+  await assert.rejects(subgraphs.post("/nsfw", "{}", call(), 50), SubgraphLate);
+  await asks(4);
+  assert.deepEqual([one.asked, probes], [1, 0]); // for a second not even that is asked
+  now += 1_000;
+  while (probes === 0) await asks(1);
+  await asks(4);
+  assert.equal(one.asked - probes, 1);
+  hangs = false;
+  while (one.asked - probes === 1) {
+    now += 1_000;
+    await ask();
+  }
+  const turns = [await ask(), await ask()].map((each) => (each as { from: string }).from);
+  assert.deepEqual(turns.sort(), ["one", "other"]);
+});
+
+test("who is late with a call of little time is not left out", async (t) => {
+  const slow = await served(t, () => undefined);
+  const other = await served(t, answering({}));
+  const subgraphs = new Subgraphs([slow.url, other.url], { patienceMs: 100 });
+  t.after(() => subgraphs.close());
+  const ask = () => subgraphs.post("/nsfw", "{}", call(), 50);
+  await assert.rejects(ask(), SubgraphLate);
+  await ask();
+  await assert.rejects(ask(), SubgraphLate);
+});
+
 test("an endless answer of another team is cut off", async (t) => {
   const endless = await served(t, (request, response) => {
     request.resume();
@@ -68,4 +116,6 @@ test("what was sent to a place that then hangs up is not sent to another one", a
   t.after(() => subgraphs.close());
   await assert.rejects(subgraphs.post("/images", "{}", call(), 5_000), SubgraphLost);
   assert.deepEqual(asked([rude, other]), [1, 0]);
+  for (let count = 0; count < 4; count += 1) await subgraphs.post("/images", "{}", call(), 5_000);
+  assert.deepEqual(asked([rude, other]), [1, 4]);
 });
