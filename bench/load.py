@@ -22,8 +22,9 @@ import uvloop
 class Job:
     """GET each path once, in order, over `connections` connections that each wait for answers.
 
-    `headers` has a line for each path, where there are any. With `bodies`, one a path, POST them as JSON. `in_a_row` requests, sent one after the other, are
-    what a latency is of. An answer that contains `unwanted` has failed.
+    `headers` has a line for each path, where there are any. With `bodies`, one a path, POST them as
+    JSON. `in_a_row` requests, sent one after the other, are what a latency is of. An answer that
+    contains `unwanted` has failed.
     """
 
     host: str
