@@ -16,6 +16,7 @@ from pydantic import Field
 
 from bench.graph.answers import Answer, answer, is_batch, methods
 from services.catalog import BY_NAME, Process
+from services.serving.diagnostics import Diagnostics
 from services.serving.logs import configure_logging
 from services.serving.model_process import run_process
 from services.serving.server import serve
@@ -65,8 +66,9 @@ async def main() -> None:
     configure_logging(process.name, settings)
     await serve(
         partial(register, process, settings.simulated_ms / 1e3),
-        process.grpc_service or "",
+        process.name,
         settings,
+        Diagnostics(),
     )
 
 
