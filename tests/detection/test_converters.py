@@ -55,7 +55,6 @@ def test_result_becomes_the_answer_as_it_was_encoded(result: DetectionResult):
         (Options(labels=frozenset({"cat", "cup"}), max_results=2), [CAT, CAT_AGAIN]),
         (Options(min_score=0.2, labels=frozenset({"cup", "dog"}), max_results=1), [DOG]),
     ],
-    ids=str,
 )
 def test_options_leave_the_surest_of_what_is_asked_for(options: Options, left: list[Detection]):
     """Score, kinds and number leave out from a stored result, which keeps its order."""

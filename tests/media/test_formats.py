@@ -18,7 +18,7 @@ from services.media.decode import decode_rgb, inspect
 from services.media.formats import MEDIA_TYPES, gif, jpeg, png, webp
 from tests.support import photos
 
-FORMATS = {name.partition(" ")[0] for name in photos.SAMPLES}
+FORMATS = sorted({name.partition(" ")[0] for name in photos.SAMPLES})
 PLAIN = {name: photos.SAMPLES[name] for name in FORMATS}
 NOT_THE_PILLOW_WAY = {"png 16 bit grey"}
 

@@ -120,7 +120,11 @@ def test_member_that_cannot_be_read(
         read_member(archive, member, max_bytes)
 
 
-@pytest.mark.parametrize("data", [b"", b"not an archive", tarball_of({"a": bytes(5000)})[:-20]])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"not an archive", tarball_of({"a": bytes(5000)})[:-20]],
+    ids=["empty", "text", "cut off"],
+)
 def test_archive_that_is_none_is_an_error(tmp_path: Path, data: bytes):
     """A package that is cut or no archive at all is an error, not a traceback."""
     archive = tmp_path / "package.tgz"
