@@ -31,7 +31,7 @@ up: setup
 
 test: setup
 	@tests/packages.sh
-	pytest --numprocesses 2 --dist loadfile
+	pytest
 
 lint: setup
 	ruff check .
