@@ -2,62 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
 from services import catalog
-from services.moderation.models import MODELS
+from tests.faults.world import NAMES, every_model, judging_world, stopped
 from tests.support.photos import jpeg
-from tests.support.whole import Answer, World, until, world
+from tests.support.whole import Answer, World, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-NAMES = tuple(process.model for process in catalog.MODELS if process.model)
 TIMEOUT_S = 4.0
-
-every_model = pytest.mark.parametrize("process", catalog.MODELS, ids=lambda one: one.name)
-
-
-def rule(model: str, holds: bool) -> str:
-    """A rule that reads a model's result and always holds, or never does."""
-    first = MODELS[model].result_type.DESCRIPTOR.fields[0]
-    value = f"{model}.{first.name}"
-    number = value if first.type == first.TYPE_DOUBLE else f"double(size({value}))"
-    condition = f"{number} >= 0.0" if holds else f"{number} < 0.0"
-    return (
-        f"  - code: {model.upper()}\n    severity: low\n    message: Seen.\n    when: {condition}\n"
-    )
-
-
-def policy(holds: bool) -> str:
-    """One rule for each model."""
-    return "rules:\n" + "".join(rule(model, holds) for model in NAMES)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    policies = tmp_path_factory.mktemp("policies")
-    (policies / "default.yaml").write_text(policy(holds=False))
-    (policies / "rejects.yaml").write_text(policy(holds=True))
-    env = {("moderation", 0): {"VISIONMESH_POLICIES_DIR": str(policies)}}
-    async with world(tmp_path_factory.mktemp("mesh"), replica_env=env) as running:
+    async with judging_world(tmp_path_factory) as running:
         yield running
-
-
-@contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    """A process that hangs."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 async def analysis(mesh: World, digest: str, query: str = "") -> Answer:

@@ -18,10 +18,10 @@ from mesh.ports import HOST
 from mesh.proxy import write_endpoints
 from services import catalog
 from tests.envoy import replica
-from tests.faults.test_analysis import NAMES, every_model, policy, stopped
+from tests.faults.world import NAMES, every_model, judging_world, stopped
 from tests.support.graph import GraphAnswer, ask
 from tests.support.photos import jpeg
-from tests.support.whole import World, until, world
+from tests.support.whole import World, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -48,11 +48,7 @@ CODES = {"MODEL_UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL"}
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    policies = tmp_path_factory.mktemp("policies")
-    (policies / "default.yaml").write_text(policy(holds=False))
-    (policies / "rejects.yaml").write_text(policy(holds=True))
-    env = {("moderation", 0): {"VISIONMESH_POLICIES_DIR": str(policies)}}
-    async with world(tmp_path_factory.mktemp("mesh"), replica_env=env) as running:
+    async with judging_world(tmp_path_factory) as running:
         yield running
 
 
