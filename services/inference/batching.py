@@ -26,6 +26,8 @@ from services.inference.engine import (
 )
 from services.inference.stacking import Batch, Nobody, Request
 from services.inference.turns import MAX_WAITING, Turns
+from services.serving import tracing
+from services.serving.attributes import BATCH_SIZE
 
 _SMOOTHING: Final = 0.1
 """How much the latest inference counts in what one is expected to take."""
@@ -213,7 +215,11 @@ class BatchingEngine:
 
     async def _together(self, batch: Batch) -> None:
         parts: list[tuple[Request, Tensors]] = []
-        with suppress(Nobody, EngineError):
+        spans = [request.span for request in batch.requests]
+        with (
+            suppress(Nobody, EngineError),
+            tracing.together("batch", spans, {BATCH_SIZE: len(spans)}),
+        ):
             parts = batch.divided(await self._engine.infer(batch.stacked))
         for request, error in batch.failed:
             request.fail(error)
@@ -227,7 +233,8 @@ class BatchingEngine:
         if request.answer.done():
             return
         try:
-            request.succeed(await self._engine.infer(request.inputs))
+            with tracing.together("alone", [request.span]):
+                request.succeed(await self._engine.infer(request.inputs))
         except Exception as error:
             request.fail(error)
 

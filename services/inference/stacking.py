@@ -15,17 +15,19 @@ from services.inference.engine import (
     TensorSpec,
     check_inputs,
 )
+from services.serving import tracing
 
 
 class Request:
     """One caller's inputs, and what it waits for: outputs, or None when it may go by itself."""
 
-    __slots__ = ("answer", "batch", "inputs")
+    __slots__ = ("answer", "batch", "inputs", "span")
 
     def __init__(self, inputs: Inputs, answer: asyncio.Future[Tensors | None]) -> None:
         self.inputs = inputs
         self.answer = answer
         self.batch: Batch | None = None
+        self.span = tracing.current()
 
     def succeed(self, outputs: Tensors | None) -> None:
         if not self.answer.done():  # a caller that has left is told nothing

@@ -13,6 +13,7 @@ import pytest
 
 from services import errors
 from services.client.mesh import MeshClient
+from services.inference.batching import BatchingEngine
 from services.inference.engine import Tensors
 from services.inference.onnx import OnnxEngine
 from services.media.objects import Objects
@@ -24,7 +25,7 @@ from tests.serving.requests import PARENT, SPAN, TRACE, in_request
 from tests.serving.world import World
 from tests.support.collector import Collector, Span
 from tests.support.mesh import FakeNsfw, adding, digests, registering
-from tests.support.whole import until
+from tests.support.whole import PATIENCE_S, until
 from visionmesh.common.v1.image_pb2 import ImageRef
 
 CLASSIFY = "visionmesh.nsfw.v1.NsfwService/Classify"
@@ -229,3 +230,29 @@ async def test_a_batch_links_to_its_requests(collected: Collector, recorder: Rec
     assert {tuple(span.links) for span in others} == {((batch.trace_id, batch.span_id),)}
     assert batch.parent_id == f"{requests[0].context.span_id:016x}"
     assert batch.event_names == ["inside"]
+
+
+async def test_an_inference_for_several_is_below_their_batch(
+    collected: Collector, recorder: Recorder, tmp_path: Path
+):
+    """Requests that ride together are in one batch span, and the engine's spans are below it."""
+    model = tmp_path / "model.onnx"
+    model.write_bytes(one_operator("Log", {"x": ("batch", 2)}, "y"))
+    engine = BatchingEngine(
+        OnnxEngine(model, precision="fp32"), concurrency=1, size=2, wait_s=PATIENCE_S
+    )
+    await engine.load()
+    ones = {"x": np.ones((1, 2), np.float32)}
+    try:
+        await asyncio.gather(
+            in_request(recorder, lambda: engine.infer(ones)),
+            in_request(recorder, lambda: engine.infer(ones), None),
+        )
+    finally:
+        await engine.close()
+    batch, inference = await spans_named(collected, "batch", "inference")
+    found = await collected.until(lambda spans: len(spans) == 6, "six spans")
+    requests = [span for span in found if span.name == "request"]
+    assert sorted(batch.links) == sorted((span.trace_id, span.span_id) for span in requests)
+    assert batch.attributes[attributes.BATCH_SIZE] == 2
+    assert inference.parent_id == batch.span_id
