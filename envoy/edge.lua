@@ -1,7 +1,8 @@
 -- What the edge does for every request before any other filter, and for every answer after them.
--- The template puts constants above: MAX_UPLOAD_BYTES and MAX_PREDICT_BYTES; PROBLEMS, Envoy's own replies as JSON by
--- their status; SAMPLED_PPM, how many of a million traces that begin here are recorded; CORS, whether pages of other origins may ask; WINDOW_S, the seconds that the rate
--- limit counts in, and WINDOWS_S, those of tenants with a limit of their own.
+-- The template puts constants above: MAX_UPLOAD_BYTES and MAX_PREDICT_BYTES; PROBLEMS, Envoy's own
+-- replies as JSON by their status; SAMPLED_PPM, how many of a million traces that begin here are
+-- recorded; CORS, whether pages of other origins may ask; WINDOW_S, the seconds that the rate limit
+-- counts in, and WINDOWS_S, those of tenants with a limit of their own.
 
 local ZERO_TRACE = string.rep("0", 32)
 local ZERO_SPAN = string.rep("0", 16)

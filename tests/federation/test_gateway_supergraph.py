@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 
 from federation.supergraph.compose import FOLDER as SUPERGRAPH
+from mesh.programs import NODE
 from tests.federation.gateway import (
     MAIN,
-    NODE,
     SCORES,
     UNKNOWN,
     gateway,

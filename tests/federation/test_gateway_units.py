@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from tests.federation.gateway import NODE
+from mesh.programs import NODE
 
 UNITS: Final = Path(__file__).with_name("units")
 

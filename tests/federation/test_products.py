@@ -16,7 +16,8 @@ from aiohttp import web
 
 from federation.supergraph.__main__ import extended
 from federation.supergraph.compose import CompositionError
-from tests.federation.gateway import NODE, PATIENCE_S, gateway
+from mesh.programs import NODE
+from tests.federation.gateway import PATIENCE_S, gateway
 from tests.federation.world import World, world
 from tests.support.photos import jpeg
 from visionmesh.moderation.v1 import moderation_pb2

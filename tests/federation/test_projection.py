@@ -78,13 +78,13 @@ PLAIN = {"all that is plain", "in another order", "aliases", "type names"}
 UNUSUAL: dict[str, dict[str, Any]] = {
     "null where there must be something": {"label": None},
     "null in a place that must be there": {"place": None},
-    "null deep inside": {"places": [Place(x=1, y=1), Place(x=None, y=1)]},  # type: ignore[arg-type]
+    "null deep inside": {"places": [Place(x=1, y=1), Place(x=None, y=1)]},  # type: ignore[arg-type]  # wrong, as a resolver may be
     "null among those that must be there": {"places": [Place(x=1, y=1), None]},
     "no number": {"score": math.nan},
     "a whole number for a float": {"score": 2},
     "a boolean for a number": {"place": Place(x=True, y=0)},
     "a number that is too big": {"place": Place(x=2**31, y=0)},
-    "a text for a number": {"place": Place(x="three", y=0)},  # type: ignore[arg-type]
+    "a text for a number": {"place": Place(x="three", y=0)},  # type: ignore[arg-type]  # wrong, as a resolver may be
     "a number for a text": {"label": 7},
     "a number for an id": {"id": 7},
     "a number for a boolean": {"is_known": 1},

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-from tests.federation.gateway import NODE, PATIENCE_S
+from mesh.programs import NODE
+from tests.federation.gateway import PATIENCE_S
 
 PROGRAM: Final = Path(__file__).with_name("urql.mjs")
 
