@@ -26,17 +26,18 @@ from tests.support.postgres import Postgres
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    """Everybody gives up soon."""
-    monkeypatch.setattr(watch, "LATE_S", 0.05)
-    monkeypatch.setattr(readers, "PATIENCE_S", 0.2)
+    """What takes long is said soon, and a slow disk is not waited for."""
+    monkeypatch.setattr(watch, "LATE_S", 0.2)
     monkeypatch.setattr(readers, "CLOSE_S", 10.0)
     monkeypatch.setattr(queued, "PATIENCE_S", 0.01)
-    monkeypatch.setattr(committed, "PATIENCE_S", 0.2)
 
 
 @contextmanager
 def stopped(server: Postgres, database: str) -> Iterator[None]:
-    """The server stands still, with its connections to a database: all of them stay open."""
+    """The server stands still, with its connections to a database: all of them stay open.
+
+    Everybody gives up soon meanwhile, and only then: a busy machine's server is only slow.
+    """
     with psycopg.connect(server.url) as connection:
         found = connection.execute(
             "SELECT pid FROM pg_stat_activity WHERE datname = %s", [database]
@@ -47,7 +48,10 @@ def stopped(server: Postgres, database: str) -> Iterator[None]:
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     try:
-        yield
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(readers, "PATIENCE_S", 0.2)
+            patch.setattr(committed, "PATIENCE_S", 0.2)
+            yield
     finally:
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
@@ -60,8 +64,7 @@ async def test_a_server_that_stands_still(tmp_path, server):
         await arrived(log, 1)
         with stopped(server, "still"):
             await log.record("local", [(digest(2), verdict(2))], TRACE)
-            message = await says(diagnostics, "does not answer")
-            assert message == "1 entry wait, database does not answer"
+            await says(diagnostics, "1 entry wait, database does not answer")
             for _ in range(2 * readers.READERS):
                 with pytest.raises(AuditUnavailable):
                     await log.page("local")
@@ -77,8 +80,7 @@ async def test_a_required_server_that_stands_still(tmp_path, server):
         with stopped(server, "firm"):
             with pytest.raises(AuditUnavailable):
                 await log.record("local", [(digest(2), verdict(2))], TRACE)
-            message = await says(diagnostics, "does not answer")
-            assert message == "no verdicts are given, database does not answer"
+            await says(diagnostics, "no verdicts are given, database does not answer")
         await is_well(diagnostics)
         await log.record("local", [(digest(3), verdict(3))], TRACE)
 
