@@ -2,7 +2,8 @@
 
 Reads each file that a model reads, then decodes, preprocesses, infers and postprocesses with the
 mesh's own code and the same engines' settings, in a plain loop: whatever the model would do in a
-thread is done in this one.
+thread is done in this one. Lists of images come in on standard input, one a line, and each is
+answered by a line with what it took.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import cv2
 
@@ -65,31 +66,53 @@ class BareReport:
 Look = Callable[[Stored], Awaitable[Any]]
 
 
-def run(models: Sequence[str], images: Sequence[Stored], *, processes: int) -> BareReport:
-    """Share the images among `processes` loops that run at the same time; each asks all models."""
-    shares = [[asdict(image) for image in images[index::processes]] for index in range(processes)]
-    loops = [
-        subprocess.Popen(
-            [sys.executable, "-m", "bench.bare", *models],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
+class BareLoops:
+    """Loops that run at the same time, each in a process of its own; a context ends them."""
+
+    def __init__(self, models: Sequence[str], *, processes: int) -> None:
+        self._loops = [
+            subprocess.Popen(
+                [sys.executable, "-m", "bench.bare", *models],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(processes)
+        ]
+
+    def __enter__(self) -> Self:
+        for loop in self._loops:
+            assert loop.stdout is not None
+            loop.stdout.readline()  # warm: they start together
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for loop in self._loops:
+            loop.communicate()  # the end of its input is its end
+
+    def look(self, images: Sequence[Stored]) -> BareReport:
+        """Share images among the loops; each asks all models about each of its own."""
+        count = len(self._loops)
+        for index, loop in enumerate(self._loops):
+            share = [asdict(image) for image in images[index::count]]
+            assert loop.stdin is not None
+            loop.stdin.write(json.dumps(share) + "\n")
+            loop.stdin.flush()
+        reports = []
+        for loop in self._loops:
+            assert loop.stdout is not None
+            reports.append(BareReport(**json.loads(loop.stdout.readline())))
+        return BareReport(
+            seconds=max(report.seconds for report in reports),
+            latencies_ms=[each for report in reports for each in report.latencies_ms],
+            cpu_seconds=sum(report.cpu_seconds for report in reports),
         )
-        for _ in shares
-    ]
-    for loop in loops:
-        assert loop.stdout is not None
-        loop.stdout.readline()  # warm: they start together
-    for loop, share in zip(loops, shares, strict=True):
-        assert loop.stdin is not None
-        loop.stdin.write(json.dumps(share) + "\n")
-        loop.stdin.flush()
-    reports = [BareReport(**json.loads(loop.communicate()[0])) for loop in loops]
-    return BareReport(
-        seconds=max(report.seconds for report in reports),
-        latencies_ms=[each for report in reports for each in report.latencies_ms],
-        cpu_seconds=sum(report.cpu_seconds for report in reports),
-    )
+
+
+def run(models: Sequence[str], images: Sequence[Stored], *, processes: int) -> BareReport:
+    """Have images looked at by loops that begin and end with it."""
+    with BareLoops(models, processes=processes) as loops:
+        return loops.look(images)
 
 
 class _Here(ThreadPoolExecutor):
@@ -182,16 +205,18 @@ async def _loop(names: Sequence[str]) -> None:
     asyncio.get_running_loop().set_default_executor(_Here(1))
     looks = [await MODELS[name]() for name in names]
     print("warm", flush=True)
-    images = [Stored(**image) for image in json.loads(sys.stdin.readline())]
-    latencies_ms: list[float] = []
-    cpu_before, started = _cpu_seconds(), time.perf_counter()
-    for image in images:
-        asked = time.perf_counter()
-        for look in looks:
-            await look(image)
-        latencies_ms.append((time.perf_counter() - asked) * 1e3)
-    seconds = time.perf_counter() - started
-    print(json.dumps(asdict(BareReport(seconds, latencies_ms, _cpu_seconds() - cpu_before))))
+    for line in sys.stdin:
+        images = [Stored(**image) for image in json.loads(line)]
+        latencies_ms: list[float] = []
+        cpu_before, started = _cpu_seconds(), time.perf_counter()
+        for image in images:
+            asked = time.perf_counter()
+            for look in looks:
+                await look(image)
+            latencies_ms.append((time.perf_counter() - asked) * 1e3)
+        seconds = time.perf_counter() - started
+        report = BareReport(seconds, latencies_ms, _cpu_seconds() - cpu_before)
+        print(json.dumps(asdict(report)), flush=True)
 
 
 def _cpu_seconds() -> float:

@@ -1,8 +1,8 @@
 """A closed-loop HTTP/1.1 load generator: `python -m bench.load` in a process of its own.
 
-Reads a JSON job on standard input (`Job`), writes a JSON report on standard output (`Report`). It
-speaks just enough HTTP to keep its own cost low beside what it measures: keep-alive, and answers
-with a Content-Length.
+Reads JSON jobs on standard input (`Job`), one a line, and answers each with a JSON report on
+standard output (`Report`). It speaks just enough HTTP to keep its own cost low beside what it
+measures: keep-alive, and answers with a Content-Length.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import json
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from typing import Self
 
 import uvloop
 
@@ -46,31 +48,65 @@ class Report:
     failures: list[str]
 
 
+class Client:
+    """A load generator in a process of its own, so that its work is not counted as the mesh's; a
+    context ends it."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench.load"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._process.communicate()  # the end of its input is its end
+
+    def run(self, job: Job) -> Report:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(asdict(job)) + "\n")
+        self._process.stdin.flush()
+        return Report(**json.loads(self._process.stdout.readline()))
+
+
 def run(job: Job) -> Report:
-    """Run a job in a process of its own, so that its work is not counted as the mesh's."""
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.load"],
-        input=json.dumps(asdict(job)),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return Report(**json.loads(done.stdout))
+    """Run one job in a process that begins and ends with it."""
+    with Client() as client:
+        return client.run(job)
 
 
-async def _drive(job: Job) -> Report:
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def _drive(job: Job, idle: list[Streams]) -> Report:
+    """`idle` has the connections of the job before to the same server, and then those of this."""
     rows = iter(_rows(job))
     latencies_ms: list[float] = []
     failures: list[str] = []
-    streams = [await asyncio.open_connection(job.host, job.port) for _ in range(job.connections)]
+    while len(idle) < job.connections:
+        idle.append(await asyncio.open_connection(job.host, job.port))
     started = time.perf_counter()
     await asyncio.gather(
-        *(_client(job, reader, writer, rows, latencies_ms, failures) for reader, writer in streams)
+        *(
+            _client(job, reader, writer, rows, latencies_ms, failures)
+            for reader, writer in idle[: job.connections]
+        )
     )
-    seconds = time.perf_counter() - started
-    for _, writer in streams:
-        writer.close()
-    return Report(seconds, latencies_ms, failures)
+    return Report(time.perf_counter() - started, latencies_ms, failures)
+
+
+def _serve() -> None:
+    idle: dict[tuple[str, int], list[Streams]] = defaultdict(list)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        for line in sys.stdin:
+            job = Job(**json.loads(line))
+            report = runner.run(_drive(job, idle[job.host, job.port]))
+            print(json.dumps(asdict(report)), flush=True)
 
 
 def _rows(job: Job) -> list[list[bytes]]:
@@ -122,5 +158,4 @@ def _content_length(head: bytes) -> int:
 
 
 if __name__ == "__main__":
-    report = uvloop.run(_drive(Job(**json.load(sys.stdin))))
-    json.dump(asdict(report), sys.stdout)
+    _serve()

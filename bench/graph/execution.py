@@ -1,7 +1,8 @@
-"""What executing a model's part of a query costs: as graphql-core does it, and with projections.
+"""What executing a model's part of a query costs: as graphql-core does it, with projections, and by
+a plan.
 
-In this process, with the models' words at hand: nothing is asked, and nothing is sent. Both take
-turns, so that a busy machine is busy for both.
+In this process, with the models' words at hand: nothing is asked, and nothing is sent. They take
+turns, so that a busy machine is busy for all.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from bench.graph import queries
 from bench.graph.stubbed import AnsweringClient
 from bench.report import median, table
 from federation.subgraphs.context import Context
-from federation.subgraphs.schemas import SUBGRAPHS
+from federation.subgraphs.schemas import SUBGRAPHS, Schema
 from services.media.objects import Objects
 from services.media.store import ImageStore
 from services.releases.releases import Releases
@@ -40,32 +41,38 @@ async def main() -> None:
                 rows.append([name, *(f"{cost:.2f}" for costs in measured for cost in costs)])
     table(
         "CPU milliseconds of executing one field, about one image and about a hundred",
-        ["field", *["graphql-core alone", "with projections"] * len(EXECUTIONS)],
+        ["field", *["graphql-core alone", "with projections", "by a plan"] * len(EXECUTIONS)],
         rows,
     )
 
 
 async def _measured(name: str, images: int, parts: tuple[Any, ...]) -> list[float]:
     schema: Any = SUBGRAPHS[name]()
-    executors = (StrawberryGraphQLCoreExecutionContext, schema.execution_context_class)
-    found: dict[type, list[float]] = {executor: [] for executor in executors}
+    projecting = schema.execution_context_class
+    unplanned = super(Schema, schema).execute
+    kinds: tuple[tuple[type, Any], ...] = (
+        (StrawberryGraphQLCoreExecutionContext, unplanned),
+        (projecting, unplanned),
+        (projecting, schema.execute),
+    )
+    found: list[list[float]] = [[] for _ in kinds]
     said = []
     for number in range(ROUNDS + 1):
-        for executor, costs in found.items():
+        for (executor, execute), costs in zip(kinds, found, strict=True):
             schema.execution_context_class = executor
             began = time.process_time()
             for _ in range(EXECUTIONS[images]):
-                answer = await _executed(schema, name, images, parts)
+                answer = await _executed(execute, name, images, parts)
             if number:  # the first round parses and compiles
                 costs.append((time.process_time() - began) * 1e3 / EXECUTIONS[images])
             said.append(answer)
     assert all(answer == said[0] for answer in said)
-    return [median(costs) for costs in found.values()]
+    return [median(costs) for costs in found]
 
 
-async def _executed(schema: Any, name: str, images: int, parts: tuple[Any, ...]) -> Any:
+async def _executed(execute: Any, name: str, images: int, parts: tuple[Any, ...]) -> Any:
     ids = [{"__typename": "Image", "id": f"{number:064x}"} for number in range(images)]
-    result = await schema.execute(
+    result = await execute(
         "query ($representations: [_Any!]!) { _entities(representations: $representations) "
         f"{{ ... on Image {{ {queries.FIELDS[name]} }} }} }}",
         {"representations": ids},

@@ -10,6 +10,7 @@ from typing import Any, Final
 import orjson
 import structlog
 from aiohttp import hdrs, web
+from strawberry.schema.exceptions import CannotGetOperationTypeError
 
 from federation.subgraphs import errors as told
 from federation.subgraphs import requests
@@ -123,12 +124,18 @@ class Subgraph:
         context = Context(self._mesh, self._images, self._releases, pinned)
         async with self._bodies.read(request, _limit(request)) as body:
             asked = await _parsed(request, body)
-            result = await self._schema.execute(
-                asked.query,
-                variable_values=asked.variables,
-                context_value=context,
-                operation_name=asked.operation_name,
-            )
+            try:
+                result = await self._schema.execute(
+                    asked.query,
+                    variable_values=asked.variables,
+                    context_value=context,
+                    operation_name=asked.operation_name,
+                )
+            except CannotGetOperationTypeError as error:
+                raise InvalidArgument(
+                    "the document has no operation of that name, or several and none is named",
+                    field="operationName",
+                ) from error
         content: told.Json = {"data": result.data}
         if result.errors:
             content["errors"] = told.formatted(result.errors)

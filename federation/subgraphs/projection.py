@@ -1,15 +1,19 @@
 """Values that are at hand, written at once: what a selection takes of them is compiled once.
 
 graphql-core completes each field of each object on its own, some microseconds apiece, which for the
-boxes of a hundred images is most of what a query costs. A value whose selected fields are all plain
-attributes needs none of that. Whatever is not as plain as that, or turns out not to be of its type,
-is completed by graphql-core, which gives the same data, or the error and its path.
+boxes of a hundred images is most of what a query costs. A value whose selected fields are
+attributes, or made of it alone by a function, needs none of that. Whatever is not as plain as that,
+turns out not to be of its type, or fails, is completed by graphql-core, which gives the same data,
+or the error and its path.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from operator import attrgetter
 from typing import Any, Final
 
 from graphql import (
@@ -17,6 +21,7 @@ from graphql import (
     GraphQLBoolean,
     GraphQLEnumType,
     GraphQLError,
+    GraphQLField,
     GraphQLFloat,
     GraphQLID,
     GraphQLInt,
@@ -25,10 +30,18 @@ from graphql import (
     GraphQLObjectType,
     GraphQLOutputType,
     GraphQLString,
+    ListValueNode,
+    ObjectValueNode,
+    SelectionNode,
     SelectionSetNode,
+    VariableNode,
+    get_named_type,
 )
+from graphql.execution.values import VariableValues, get_argument_values
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.schema.schema_converter import GraphQLCoreConverter
+from strawberry.types.field import StrawberryField
+from strawberry.utils.str_converters import to_camel_case
 
 MAX_PROJECTIONS: Final = 4_000
 """Compiled selections that each process keeps: a few for each document that is kept."""
@@ -38,7 +51,14 @@ DEFINITION: Final = GraphQLCoreConverter.DEFINITION_BACKREF
 
 MAX_INT: Final = 2**31 - 1
 
+_SCALARS: Final = frozenset((GraphQLInt, GraphQLFloat, GraphQLString, GraphQLID, GraphQLBoolean))
+"""Kinds of arguments that strawberry hands on as they are."""
+
 Projection = Callable[[Any], Any]
+"""Makes a value's data."""
+
+Take = Callable[[Any], Any]
+"""Takes a field's value from its object."""
 
 
 class Unplain(Exception):
@@ -59,7 +79,7 @@ class Projections:
         if found := self._known.get(key):
             return found[1]
         try:
-            projection = _object(kind, node.selection_set)
+            projection = object_projection(kind, node.selection_set)
         except Unplain:
             projection = None
         if len(self._known) >= self._most:
@@ -85,10 +105,8 @@ def projecting(projections: Projections) -> type[StrawberryGraphQLCoreExecutionC
                 (details,) = field_details_list
                 # Nothing of a plain selection depends on variables, or comes later.
                 if project := projections.of(return_type, details.node):
-                    try:
+                    with suppress(Exception):
                         return project(result)
-                    except (Unplain, AttributeError):
-                        pass
             return super().complete_object_value(
                 return_type, field_details_list, info, path, result, position_context
             )
@@ -96,42 +114,120 @@ def projecting(projections: Projections) -> type[StrawberryGraphQLCoreExecutionC
     return ProjectingExecutor
 
 
-def _object(kind: GraphQLObjectType, selection: SelectionSetNode | None) -> Projection:
-    """Raises Unplain for what is more than fields without arguments and directives."""
-    definition = kind.extensions.get(DEFINITION)
-    if kind.is_type_of or definition is None or selection is None:
+def object_projection(kind: GraphQLObjectType, selection: SelectionSetNode | None) -> Projection:
+    """What makes the data of an object. Raises Unplain, and the projection may raise anything."""
+    made_from = origin(kind)
+    if selection is None:
         raise Unplain
-    made_from = definition.origin
-    parts: dict[str, tuple[str, Projection]] = {}
+    parts: dict[str, tuple[Take, Projection]] = {}
     for node in selection.selections:
-        if not isinstance(node, FieldNode) or node.arguments or node.directives:
-            raise Unplain
-        key = node.alias.value if node.alias else node.name.value
+        key = response_key(node)
         if key in parts:
             raise Unplain  # two selections that become one
-        parts[key] = _field(kind, node)
-    fields = tuple((key, attribute, make) for key, (attribute, make) in parts.items())
+        parts[key] = field_projection(kind, node)
+    fields = tuple((key, take, make) for key, (take, make) in parts.items())
 
     def project(value: Any) -> dict[str, Any]:
         if type(value) is not made_from:
             raise Unplain
-        return {key: make(getattr(value, attribute)) for key, attribute, make in fields}
+        return {key: make(take(value)) for key, take, make in fields}
 
     return project
 
 
-def _field(kind: GraphQLObjectType, node: FieldNode) -> tuple[str, Projection]:
-    """The attribute that a field is, and what makes its data. Raises Unplain for a resolver."""
+def origin(kind: GraphQLObjectType) -> type:
+    """The class whose instances are values of a type. Raises Unplain when others are, too."""
+    definition = kind.extensions.get(DEFINITION)
+    if kind.is_type_of or definition is None:
+        raise Unplain
+    made_from: type = definition.origin
+    return made_from
+
+
+def response_key(node: SelectionNode) -> str:
+    """Under which name a field is answered. Raises Unplain for fragments, and with directives."""
+    if not isinstance(node, FieldNode) or node.directives:
+        raise Unplain
+    return node.alias.value if node.alias else node.name.value
+
+
+def field_projection(kind: GraphQLObjectType, node: SelectionNode) -> tuple[Take, Projection]:
+    """What takes a field's value from its object, and what makes data of it.
+
+    Raises Unplain for what needs more than the object.
+    """
+    assert isinstance(node, FieldNode)
     if node.name.value == "__typename":
-        return "__class__", lambda _class: kind.name
+        return type, lambda _class: kind.name
+    field, known = known_field(kind, node)
+    if known.is_basic_field:
+        return attrgetter(known.python_name), value_projection(field.type, node.selection_set)
+    resolve, takes_info = resolver(known)
+    if known.is_async or takes_info or asks_variables(node):
+        raise Unplain
+    given = arguments(field, known, node, None)
+    take = partial(resolve, **given) if given else resolve
+    return take, value_projection(field.type, node.selection_set)
+
+
+def known_field(kind: GraphQLObjectType, node: FieldNode) -> tuple[GraphQLField, StrawberryField]:
+    """A field, and strawberry's own definition of it. Raises Unplain when more than it is run."""
     field = kind.fields.get(node.name.value)
     known = field and field.extensions.get(DEFINITION)
-    if not field or not known or not known.is_basic_field or field.args:
+    if field is None or not isinstance(known, StrawberryField):
         raise Unplain
-    return known.python_name, _value(field.type, node.selection_set)
+    if known.extensions or known.permission_classes:
+        raise Unplain
+    return field, known
 
 
-def _value(kind: GraphQLOutputType, selection: SelectionSetNode | None) -> Projection:
+def resolver(known: StrawberryField) -> tuple[Callable[..., Any], bool]:
+    """The function that gives a field's value, and whether it takes `info`."""
+    found = known.base_resolver
+    if found is None:
+        raise Unplain
+    function: Any = found.wrapped_func
+    return function, found.info_parameter is not None
+
+
+def asks_variables(node: FieldNode) -> bool:
+    """Whether an argument of a field is, or has in it, a variable."""
+    waiting = [argument.value for argument in node.arguments or ()]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, VariableNode):
+            return True
+        if isinstance(value, ListValueNode):
+            waiting += value.values
+        elif isinstance(value, ObjectValueNode):
+            waiting += [field.value for field in value.fields]
+    return False
+
+
+def arguments(
+    field: GraphQLField,
+    known: StrawberryField,
+    node: FieldNode,
+    variables: VariableValues | None,
+) -> dict[str, Any]:
+    """What a field's resolver is given, by its own names. Raises Unplain for input objects."""
+    if not field.args:
+        return {}
+    for argument in field.args.values():
+        if get_named_type(argument.type) not in _SCALARS:
+            raise Unplain
+    try:
+        given = get_argument_values(field, node, variables)
+    except GraphQLError:
+        raise Unplain from None
+    names = {to_camel_case(each.python_name): each.python_name for each in known.arguments}
+    try:
+        return {names[name]: value for name, value in given.items()}
+    except KeyError:
+        raise Unplain from None  # a name of its own
+
+
+def value_projection(kind: GraphQLOutputType, selection: SelectionSetNode | None) -> Projection:
     if isinstance(kind, GraphQLNonNull):
         return _present(kind.of_type, selection)
     present = _present(kind, selection)
@@ -145,7 +241,7 @@ def _value(kind: GraphQLOutputType, selection: SelectionSetNode | None) -> Proje
 def _present(kind: GraphQLOutputType, selection: SelectionSetNode | None) -> Projection:
     """For what is not null: none of these takes None for a value."""
     if isinstance(kind, GraphQLList):
-        item = _value(kind.of_type, selection)
+        item = value_projection(kind.of_type, selection)
 
         def project(value: Any) -> list[Any]:
             if type(value) is not list:
@@ -154,7 +250,7 @@ def _present(kind: GraphQLOutputType, selection: SelectionSetNode | None) -> Pro
 
         return project
     if isinstance(kind, GraphQLObjectType):
-        return _object(kind, selection)
+        return object_projection(kind, selection)
     if isinstance(kind, GraphQLEnumType):
         return _enum(kind)
     try:

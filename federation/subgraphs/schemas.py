@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 from graphql import GraphQLError
 from strawberry import Info, federation
 from strawberry.extensions import ParserCache, ValidationCache
 from strawberry.federation.schema import FederationAny
-from strawberry.types import ExecutionContext
+from strawberry.types import ExecutionContext, ExecutionResult
+from strawberry.types.graphql import OperationType
 
 from federation.subgraphs import detection, images, logo, moderation, nsfw, ocr
 from federation.subgraphs.ids import MAX_ENTITIES, check_count
+from federation.subgraphs.plans import Plans
 from federation.subgraphs.projection import Projections, projecting
 
 FEDERATION_VERSION: Final = "2.9"
@@ -23,6 +26,35 @@ CACHED_DOCUMENTS: Final = 1000
 
 class Schema(federation.Schema):
     """A subgraph's schema, of which one request asks about so many images and no more."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._plans = Plans(CACHED_DOCUMENTS)
+
+    async def execute(
+        self,
+        query: str | None,
+        variable_values: dict[str, Any] | None = None,
+        context_value: Any | None = None,
+        root_value: Any | None = None,
+        operation_name: str | None = None,
+        allowed_operation_types: Iterable[OperationType] | None = None,
+        operation_extensions: dict[str, Any] | None = None,
+    ) -> ExecutionResult:
+        """By its plan, where a document has one and nothing is wrong; else as strawberry does."""
+        if plan := self._plans.of(self._schema, query or "", operation_name):
+            with suppress(Exception):  # graphql-core says what is wrong, and where
+                data = await plan.execute(variable_values or {}, context_value)
+                return ExecutionResult(data=data, errors=None)
+        return await super().execute(
+            query,
+            variable_values,
+            context_value,
+            root_value,
+            operation_name,
+            allowed_operation_types,
+            operation_extensions,
+        )
 
     def entities_resolver(
         self, info: Info, representations: list[FederationAny]
