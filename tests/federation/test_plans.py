@@ -96,10 +96,11 @@ ODD_ENTITIES: dict[str, Any] = {
 
 def see(graph: World) -> None:
     """Have the models see something."""
-    graph.detection.detections = [
+    seen = [
         Detection(label="cup", score=0.8, box=Box(x=1, y=2, width=3, height=4)),
         Detection(label="dog", score=0.6, box=Box(x=1, y=2, width=3, height=4)),
     ]
+    graph.detection.seen.detections.extend(seen)
     graph.moderation.verdict.decision = moderation_pb2.DECISION_REJECTED
     for code in ("A", "B"):
         graph.moderation.verdict.reasons.add(
