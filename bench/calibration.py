@@ -27,20 +27,22 @@ CALLS: Final = 10_000
 CLIENTS: Final = 10
 
 
-def call_ms() -> float:
+async def call_ms() -> float:
     """CPU milliseconds that a server takes for a call, all its threads together."""
-    server = subprocess.Popen(
-        [sys.executable, "-m", "bench.calibration", "serve"],
+    server = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "bench.calibration",
+        "serve",
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        text=True,
     )
     try:
         assert server.stdout is not None
-        address = server.stdout.readline().strip()
-        return uvloop.run(_ask(address, server.pid))
+        address = (await server.stdout.readline()).decode().strip()
+        return await _ask(address, server.pid)
     finally:
-        server.communicate()  # the end of its input is its end
+        await server.communicate()  # the end of its input is its end
 
 
 async def _ask(address: str, pid: int) -> float:
@@ -76,4 +78,6 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["serve"]:
         uvloop.run(_serve())
     else:
-        console.print(f"a gRPC call that does nothing: {call_ms():.3f} ms of CPU at its server")
+        console.print(
+            f"a gRPC call that does nothing: {uvloop.run(call_ms()):.3f} ms of CPU at its server"
+        )
