@@ -37,12 +37,14 @@ async def call_ms() -> float:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
+    assert server.stdin is not None
     try:
         assert server.stdout is not None
         address = (await server.stdout.readline()).decode().strip()
         return await _ask(address, server.pid)
     finally:
-        await server.communicate()  # the end of its input is its end
+        server.stdin.close()  # which is its end
+        await server.wait()
 
 
 async def _ask(address: str, pid: int) -> float:

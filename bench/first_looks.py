@@ -254,7 +254,7 @@ def _print(
         )
     slower = a_call_ms / GOALS_CALL_MS
     console.print(
-        f"a gRPC call that does nothing: {a_call_ms:.2f} ms of CPU at its server, {slower:.1f} times "
-        f"what it took where the goals were set; by that they are {MAX_P50_MS * slower:.1f} ms for "
-        f"the median and {MAX_CPU_MS * slower:.1f} ms of CPU here"
+        f"a gRPC call that does nothing: {a_call_ms:.2f} ms of CPU at its server, {slower:.1f} "
+        f"times what it took where the goals were set; by that they are {MAX_P50_MS * slower:.1f} "
+        f"ms for the median and {MAX_CPU_MS * slower:.1f} ms of CPU here"
     )
