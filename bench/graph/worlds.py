@@ -66,7 +66,7 @@ def drive(
             mesh.options.port,
             clients,
             paths,
-            bodies or [],
+            bodies=bodies or [],
             in_a_row=in_a_row,
             unwanted=unwanted,
         )
