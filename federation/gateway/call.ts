@@ -1,4 +1,6 @@
 // What everything that one execution does shares: for whom, until when, of which release.
+import type { ExecutionResult } from "@graphql-tools/utils";
+
 import type { Span } from "./tracing.ts";
 
 /** What made an answer, or all parts of one. */
@@ -21,6 +23,21 @@ export interface CallOptions {
   signal: AbortSignal;
 }
 
+/** An answer that an execution went on with before it was there. */
+interface Presumed {
+  question: string;
+  data: string;
+  answer: Promise<Known>;
+}
+
+/** What a subgraph answered, and what made it. */
+export interface Known {
+  result: ExecutionResult;
+  maker: Maker | undefined;
+}
+
+const NONE: ReadonlyMap<string, Known> = new Map();
+
 export class Call {
   readonly tenant: string;
   readonly token: string;
@@ -31,8 +48,15 @@ export class Call {
   readonly #releases = new Set<string>();
   readonly #representations = new Set<string>();
   #nameless = false;
+  readonly #presumed: Presumed[] = [];
+  readonly #known: ReadonlyMap<string, Known>;
+  readonly #options: CallOptions;
+  readonly #settled: (() => void)[] = [];
 
-  constructor(options: CallOptions) {
+  /** `known` are answers of the images subgraph; with some, no others are presumed. */
+  constructor(options: CallOptions, known: ReadonlyMap<string, Known> = NONE) {
+    this.#options = options;
+    this.#known = known;
     this.tenant = options.tenant;
     this.token = options.token;
     this.span = options.span;
@@ -43,6 +67,45 @@ export class Call {
 
   remainingMs(): number {
     return this.deadline - performance.now();
+  }
+
+  /** What a question was answered before, in an execution that presumed something else. */
+  known(question: string): ExecutionResult | undefined {
+    const known = this.#known.get(question);
+    if (known) this.answered(known.maker);
+    return known?.result;
+  }
+
+  get mayPresume(): boolean {
+    return this.#known === NONE;
+  }
+
+  /** The execution goes on with `data`, before its question is answered. */
+  presume(question: string, data: unknown, answer: Promise<Known>): void {
+    answer.catch(() => undefined); // `corrected` tells of it, if the execution comes that far
+    this.#presumed.push({ question, data: JSON.stringify(data), answer });
+  }
+
+  /** Have something done when the execution has nothing more to ask. */
+  whenSettled(act: () => void): void {
+    this.#settled.push(act);
+  }
+
+  /** The execution has nothing more to ask. */
+  settle(): void {
+    for (const act of this.#settled) act();
+  }
+
+  /** Nothing when all was as presumed; else what to execute with again. Throws what answers threw. */
+  async corrected(): Promise<Call | undefined> {
+    const known = new Map<string, Known>();
+    let isRight = true;
+    for (const { question, data, answer } of this.#presumed) {
+      const { result, maker } = await answer;
+      known.set(question, { result, maker });
+      isRight &&= !result.errors?.length && JSON.stringify(result.data) === data;
+    }
+    return isRight ? undefined : new Call(this.#options, known);
   }
 
   /** A subgraph has answered; without a maker when no release made its part. */

@@ -266,10 +266,15 @@ export class Endpoint {
       ...(operation.name && { "graphql.operation.name": operation.name }),
       "visionmesh.document.hash": operation.hash,
     });
-    const call = new Call({ ...caller, span, signal, token, release });
-    const result = await recorded(span, async () =>
-      operation.isEmpty ? { data: {} } : router.execute(operation, call),
-    );
+    let call = new Call({ ...caller, span, signal, token, release });
+    const result = await recorded(span, async () => {
+      if (operation.isEmpty) return { data: {} };
+      const presumed = await router.execute(operation, call).finally(() => call.settle());
+      const corrected = await call.corrected();
+      if (!corrected) return presumed;
+      call = corrected;
+      return router.execute(operation, call);
+    });
     signal.throwIfAborted(); // what failed then says nothing
     const note = (error: GraphQLError) => this.#unexpected(error, span.traceId);
     const errors = (result.errors ?? []).map((error) => masked(error, note));

@@ -5,10 +5,11 @@ import type { ExecutionRequest, ExecutionResult } from "@graphql-tools/utils";
 import { GraphQLError } from "graphql";
 
 import { Breaker } from "./breaker.ts";
-import type { Call } from "./call.ts";
+import type { Call, Known } from "./call.ts";
 import type { Log } from "./log.ts";
-import { type Sent, asksForEntities, nothing, sentOf } from "./sent.ts";
+import { type Sent, asksForEntities, nothing, predicted, sentOf } from "./sent.ts";
 import { PATIENCE_MS, SubgraphLate, SubgraphLost, type Subgraphs } from "./subgraphs.ts";
+import { Together } from "./together.ts";
 import { bodyOf } from "./uploads.ts";
 
 interface SubgraphResult {
@@ -18,6 +19,8 @@ interface SubgraphResult {
 
 type Variables = Readonly<Record<string, unknown>>;
 
+const IMAGES = "images"; // the subgraph that knows whose images are
+
 /** Asks subgraphs for the router. */
 export class Executions {
   readonly #subgraphs: Subgraphs;
@@ -26,6 +29,7 @@ export class Executions {
   readonly #log: Log;
   readonly #newBreaker: () => Breaker;
   readonly #breakers = new Map<string, Breaker>();
+  readonly #together = new WeakMap<Call, Together>();
 
   /** `foreign` are other teams' subgraphs, by name; all others are ours. */
   constructor(
@@ -65,28 +69,53 @@ export class Executions {
     const name = subgraph.toLowerCase();
     const sent = sentOf(request.document);
     const variables = (request.variables ?? {}) as Variables;
+    if (name !== IMAGES) return (await this.#asked(name, sent, variables, call)).result;
+    const question = `${sent.text}\0${JSON.stringify(variables)}`;
+    const known = call.known(question);
+    if (known) return known;
+    const data = call.mayPresume ? predicted(sent, variables) : undefined;
+    const answer = this.#asked(name, sent, variables, call, data !== undefined);
+    if (!data) return (await answer).result;
+    call.presume(question, data, answer);
+    return { data };
+  }
+
+  /** Ask, and note what made the answer. */
+  async #asked(
+    name: string,
+    sent: Sent,
+    variables: Variables,
+    call: Call,
+    canWait = false,
+  ): Promise<Known> {
+    const unmade = (result: ExecutionResult): Known => {
+      call.answered(undefined);
+      return { result, maker: undefined };
+    };
     const breaker = this.#breaker(name);
-    const timeoutMs = Math.min(this.#timeoutMs(name), call.remainingMs());
-    if (timeoutMs < 1) return late(sent, variables);
+    const givenMs = this.#timeoutMs(name);
+    const timeoutMs = Math.min(givenMs, call.remainingMs());
+    if (timeoutMs < 1) return unmade(late(sent, variables));
     const foreign = this.#foreign.get(name);
     const isModel = !foreign && asksForEntities(sent);
-    if (!breaker.admit()) return lost(name, isModel, sent, variables);
+    if (!breaker.admit()) return unmade(lost(name, isModel, sent, variables));
     try {
       const body = bodyOf(sent.text, variables);
       const answer = await (foreign
         ? foreign.post("", body, call, timeoutMs)
-        : this.#subgraphs.post(`/${name}`, body, call, timeoutMs));
+        : typeof body === "string"
+          ? this.#togetherOf(call).post(name, body, givenMs, canWait)
+          : this.#subgraphs.post(`/${name}`, body, call, timeoutMs));
       const result = resultOf(answer.content);
       if (!result || answer.status >= 500) throw new SubgraphLost(`status ${answer.status}`);
       breaker.succeeded();
       call.answered(answer.maker);
-      return located(result, sent, variables);
+      return { result: located(result, sent, variables), maker: answer.maker };
     } catch (error) {
-      call.answered(undefined);
       if (error instanceof SubgraphLate) {
         if (timeoutMs >= PATIENCE_MS) breaker.failed();
         else breaker.abandoned();
-        return late(sent, variables);
+        return unmade(late(sent, variables));
       }
       if (!(error instanceof SubgraphLost)) {
         breaker.abandoned();
@@ -95,8 +124,14 @@ export class Executions {
       breaker.failed();
       const reason = String(error.cause ?? error.message);
       this.#log.warning("subgraph lost", { subgraph: name, reason, traceId: call.span.traceId });
-      return lost(name, isModel, sent, variables);
+      return unmade(lost(name, isModel, sent, variables));
     }
+  }
+
+  #togetherOf(call: Call): Together {
+    let together = this.#together.get(call);
+    if (!together) this.#together.set(call, (together = new Together(this.#subgraphs, call)));
+    return together;
   }
 
   #timeoutMs(name: string): number {

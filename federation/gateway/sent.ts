@@ -5,14 +5,19 @@ import {
   type FieldNode,
   GraphQLError,
   Kind,
+  OperationTypeNode,
   type SelectionSetNode,
   print,
 } from "graphql";
+
+import { type Standing, predictionOf, standingOf } from "./predictions.ts";
 
 type Variables = Readonly<Record<string, unknown>>;
 
 interface Root {
   key: string;
+  /** Of a query's `image` or `images`, when nothing but their ids is asked. */
+  standing?: Standing;
   /** Of `_entities`: the variable that holds the representations, and the fields asked of each. */
   entities?: { variable: string; fields: readonly string[] };
 }
@@ -35,6 +40,17 @@ export function sentOf(document: DocumentNode): Sent {
 
 export function asksForEntities(sent: Sent): boolean {
   return sent.roots.some((root) => root.entities);
+}
+
+/** What will be answered when all images are there that are asked for; nothing when more is asked. */
+export function predicted(sent: Sent, variables: Variables): Record<string, unknown> | undefined {
+  const data: Record<string, unknown> = {};
+  for (const { key, standing } of sent.roots) {
+    const prediction = standing && predictionOf(standing, variables);
+    if (prediction === undefined) return undefined;
+    data[key] = prediction;
+  }
+  return sent.roots.length ? data : undefined;
 }
 
 /**
@@ -70,7 +86,11 @@ export function nothing(
 function rootsOf(document: DocumentNode): Root[] {
   const operation = document.definitions.find((one) => one.kind === Kind.OPERATION_DEFINITION);
   if (!operation) return [];
-  return fieldsOf(operation.selectionSet, document).map((field) => rootOf(field, document));
+  const isQuery = operation.operation === OperationTypeNode.QUERY;
+  return fieldsOf(operation.selectionSet, document).map((field) => {
+    const standing = isQuery ? standingOf(field) : undefined;
+    return { ...rootOf(field, document), ...(standing && { standing }) };
+  });
 }
 
 function rootOf(field: FieldNode, document: DocumentNode): Root {

@@ -2,13 +2,11 @@
 //
 // An undici Pool rather than the router's own transport, which costs a `fetch` a call: headers, the
 // deadline and the trace are put on by hand here.
-import type { IncomingHttpHeaders } from "node:http";
-
 import { type FormData, Pool } from "undici";
 
 import type { Call, Maker } from "./call.ts";
 import { TENANT_HEADER, TOKEN_HEADER } from "./tenancy.ts";
-import type { Span } from "./tracing.ts";
+import { type Span, Spans } from "./tracing.ts";
 
 export const RELEASE_HEADER = "x-visionmesh-release";
 const REPRESENTATION_HEADER = "x-visionmesh-representation";
@@ -43,6 +41,13 @@ export interface SubgraphAnswer {
   /** Nothing when it has no release, or is of another team. */
   maker: Maker | undefined;
   content: unknown;
+}
+
+/** One of several questions to subgraphs of ours. */
+export interface Asked {
+  name: string;
+  /** JSON. */
+  body: string;
 }
 
 interface Place {
@@ -111,16 +116,43 @@ export class Subgraphs {
   ): Promise<SubgraphAnswer> {
     const timer = AbortSignal.timeout(Math.max(1, Math.ceil(timeoutMs)));
     const signal = AbortSignal.any([timer, call.signal]);
-    // Where another team's subgraph is, its address says alone.
-    const span = call.span.child(below ? `POST ${below}` : "POST", "client", {
-      "http.request.method": "POST",
-      ...(below && { "url.template": below }),
-    });
+    const span = asking(below, call);
     try {
       const answer = await this.#sent(below, body, call, span, timer, signal, timeoutMs);
-      span.say({ "http.response.status_code": answer.status });
-      if (answer.status >= 400) span.fail(String(answer.status));
+      told(span, answer.status);
       return answer;
+    } catch (error) {
+      span.fail(error instanceof Error ? error.constructor.name : "Error");
+      throw error;
+    } finally {
+      span.end();
+    }
+  }
+
+  /**
+   * Ask several subgraphs of ours in one request; their answers in order. Nothing when they do not
+   * know how: an earlier version's, while a mesh is brought from one to the next.
+   */
+  async ask(
+    parts: readonly Asked[],
+    call: Call,
+    timeoutMs: number,
+  ): Promise<SubgraphAnswer[] | undefined> {
+    const timer = AbortSignal.timeout(Math.max(1, Math.ceil(timeoutMs)));
+    const signal = AbortSignal.any([timer, call.signal]);
+    const spans = parts.map(({ name }) => asking(`/${name}`, call));
+    const span = new Spans(call.span, spans);
+    const sent = parts.map(
+      ({ name, body }, index) =>
+        `{"subgraph":${JSON.stringify(name)},"trace":${JSON.stringify(spans[index]?.headers)},"request":${body}}`,
+    );
+    try {
+      const body = `[${sent.join(",")}]`;
+      const answer = await this.#sent("/together", body, call, span, timer, signal, timeoutMs);
+      if (answer.status === 404) return undefined;
+      const answers = partsOf(answer, parts.length);
+      answers.forEach(({ status }, index) => told(spans[index] as Span, status));
+      return answers;
     } catch (error) {
       span.fail(error instanceof Error ? error.constructor.name : "Error");
       throw error;
@@ -148,10 +180,11 @@ export class Subgraphs {
       try {
         span.say({ "server.address": place.host, "server.port": place.port });
         const answer = await place.pool.request({ method: "POST", path, headers, body, signal });
+        const text = await answer.body.text();
         return {
           status: answer.statusCode,
           maker: this.#isForeign ? undefined : makerOf(answer.headers),
-          content: JSON.parse(await answer.body.text()),
+          content: answer.statusCode === 404 ? undefined : JSON.parse(text), // a path it does not have
         };
       } catch (error) {
         call.signal.throwIfAborted();
@@ -232,6 +265,31 @@ function portOf(address: URL): number {
   return Number(address.port) || (address.protocol === "https:" ? 443 : 80);
 }
 
+/** Where another team's subgraph is, its address says alone. */
+function asking(below: string, call: Call): Span {
+  return call.span.child(below ? `POST ${below}` : "POST", "client", {
+    "http.request.method": "POST",
+    ...(below && { "url.template": below }),
+  });
+}
+
+function told(span: Span, status: number): void {
+  span.say({ "http.response.status_code": status });
+  if (status >= 400) span.fail(String(status));
+}
+
+/** The answers of several parts; all of them have what was said to all. */
+function partsOf({ status, content }: SubgraphAnswer, count: number): SubgraphAnswer[] {
+  if (!Array.isArray(content) || content.length !== count) {
+    return Array.from({ length: count }, () => ({ status, maker: undefined, content }));
+  }
+  return content.map((part: Partial<Record<"status" | "release" | "representation" | "content", unknown>>) => ({
+    status: typeof part.status === "number" ? part.status : 500,
+    maker: makerOf({ [RELEASE_HEADER]: part.release, [REPRESENTATION_HEADER]: part.representation }),
+    content: part.content,
+  }));
+}
+
 /** What each hop keeps for itself, so that who was asked answers before who asks gives up. */
 function reserveMs(timeoutMs: number): number {
   return Math.min(100, timeoutMs / 10);
@@ -266,7 +324,7 @@ function pathOf(address: string): string {
   return (pathname === "/" ? "" : pathname) + search;
 }
 
-function makerOf(headers: IncomingHttpHeaders): Maker | undefined {
+function makerOf(headers: Record<string, unknown>): Maker | undefined {
   const release = headers[RELEASE_HEADER];
   const representation = headers[REPRESENTATION_HEADER];
   if (typeof release !== "string" || !release) return undefined;

@@ -76,6 +76,41 @@ export class Unrecorded implements Span {
   end(): void {}
 }
 
+/** Several that begin, fail and end as one; what happens within them is below `parent`. */
+export class Spans implements Span {
+  readonly traceId: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly #parent: Span;
+  readonly #spans: readonly Span[];
+
+  constructor(parent: Span, spans: readonly Span[]) {
+    this.traceId = parent.traceId;
+    this.headers = parent.headers;
+    this.#parent = parent;
+    this.#spans = spans;
+  }
+
+  child(name: string, kind: Kind, attributes: Attributes): Span {
+    return this.#parent.child(name, kind, attributes);
+  }
+
+  say(attributes: Attributes): void {
+    for (const span of this.#spans) span.say(attributes);
+  }
+
+  join(other: Span): void {
+    for (const span of this.#spans) span.join(other);
+  }
+
+  fail(type: string): void {
+    for (const span of this.#spans) span.fail(type);
+  }
+
+  end(): void {
+    for (const span of this.#spans) span.end();
+  }
+}
+
 /** Hands traces on, and records none. */
 export const UNRECORDED: Tracing = {
   begin: (parent) => new Unrecorded(parent ?? newParent(1)),

@@ -24,6 +24,9 @@ from services.names import image_id
 MAX_JSON_BYTES: Final = 2_000_000
 """One request without files: 512 ids, and documents that no person wrote."""
 
+MAX_TOGETHER: Final = 100
+"""Requests in one body (a guess): a query of eight aliases asks each subgraph as often."""
+
 MAX_PARTS: Final = 8
 """Of a form: operations, map, and some files."""
 
@@ -41,9 +44,42 @@ class GraphQLRequest:
     operation_name: str | None = None
 
 
+@dataclass(frozen=True)
+class Part:
+    """One of several requests in one body: to which subgraph, and in which trace."""
+
+    subgraph: str
+    trace: dict[str, str]
+    request: Any
+
+
+def parts_from_json(body: bytes) -> list[Part]:
+    """The requests of `[{"subgraph": …, "trace": {…}, "request": {…}}, …]`.
+
+    Raises InvalidArgument for what is no such list; `from_content` looks at each request.
+    """
+    content = _json(body, "body")
+    if not isinstance(content, list) or not 0 < len(content) <= MAX_TOGETHER:
+        raise InvalidArgument(
+            f"body is a list of 1 to {MAX_TOGETHER} requests",
+            field="body",
+            limit=str(MAX_TOGETHER),
+        )
+    return [_part(each) for each in content]
+
+
+def _part(content: Any) -> Part:
+    if not isinstance(content, dict) or not isinstance(content.get("subgraph"), str):
+        raise InvalidArgument("each request names its subgraph", field="subgraph")
+    trace = content.get("trace") or {}
+    if not isinstance(trace, dict) or not all(isinstance(each, str) for each in trace.values()):
+        raise InvalidArgument("trace has headers", field="trace")
+    return Part(content["subgraph"], trace, content.get("request"))
+
+
 def from_json(body: bytes) -> GraphQLRequest:
     """The request of a JSON body. Raises InvalidArgument."""
-    return _request(_json(body, "body"))
+    return from_content(_json(body, "body"))
 
 
 def ids_from_json(body: bytes) -> list[str]:
@@ -77,7 +113,7 @@ def from_form(content_type: str, body: bytes) -> GraphQLRequest:
             raise InvalidArgument("map gives a list of places for each file", field="map")
         for path in paths:
             _put(operations, str(path), parts[name])
-    return _request(operations)
+    return from_content(operations)
 
 
 def _parts(boundary: str, body: bytes) -> dict[str, bytes]:
@@ -121,7 +157,8 @@ def _json(body: bytes, name: str) -> Any:
         raise InvalidArgument(f"{name} is not JSON", field=name) from None
 
 
-def _request(content: Any) -> GraphQLRequest:
+def from_content(content: Any) -> GraphQLRequest:
+    """The request of what was JSON. Raises InvalidArgument."""
     if not isinstance(content, dict):
         raise InvalidArgument("a request is a JSON object", field="body")
     query = content.get("query")

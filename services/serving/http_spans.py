@@ -30,6 +30,13 @@ def enter(recorder: Recorder | None, request: web.Request) -> RecordedSpan | Non
         return None
     resource = request.match_info.route.resource
     route = resource.canonical if resource else ""
+    return enter_part(recorder, request, route, traceparent, state)
+
+
+def enter_part(
+    recorder: Recorder, request: web.Request, route: str, traceparent: str | None, state: str | None
+) -> RecordedSpan | None:
+    """`enter` for one of several requests that came in one, each with its own trace's context."""
     method = request.method if request.method in hdrs.METH_ALL else "_OTHER"
     attributes = {
         "http.request.method": method,

@@ -37,7 +37,7 @@ DEAR = (
     INTO
     + " ".join(
         f"m{n}: ocr {{ lines {{ corners {{ x y }} box {{ x y width height }} }} }}"
-        for n in range(12)
+        for n in range(30)
     )
     + " }"
 )
