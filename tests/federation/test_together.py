@@ -74,7 +74,8 @@ async def test_a_query_is_one_request(
 ):
     """Whose image it is and what two models see: one request, and one call a model."""
     (image,) = await graph.stored(1)
-    paths, parts = [], []
+    paths: list[str] = []
+    parts: list[str] = []
     admitted, parts_from_json = Endpoints._admitted, requests.parts_from_json
 
     async def noted(self: Endpoints, request: web.Request, answer: Any) -> web.Response:
