@@ -9,7 +9,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final, TextIO
@@ -20,23 +20,26 @@ from mesh.cache import cache_dir
 from mesh.child import Child, Pace, Program, State
 from mesh.config import FILE as CONFIG_FILE
 from mesh.config import find, load
+from mesh.control import listening
 from mesh.errors import InvalidOption, MeshError, StartFailed
 from mesh.front import Front
 from mesh.logs import LAUNCHER, MeshLog, Style
-from mesh.ports import HOST
+from mesh.ports import HOST, room
 from mesh.programs import (
     MeshOptions,
     check_packages,
     envoy_program,
     jaeger_program,
+    moved,
     proxy_settings,
     service_programs,
     trusted,
 )
+from mesh.restarts import Restarted, Restarts
 from mesh.state import DataDir, Run, RunningProcess
 from mesh.supervisor import Supervisor
 from mesh.version import version
-from services.catalog import PROCESSES
+from services.catalog import BY_NAME, PROCESSES
 
 GRACE_S: Final = 3.0
 """How long each tier of processes may take to finish what it has begun."""
@@ -78,6 +81,7 @@ class Mesh:
         self._started_at = 0.0
         self._front: Front | None = None
         self._supervisor: Supervisor | None = None
+        self._restarts: Restarts | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -107,10 +111,12 @@ class Mesh:
                 pace=self._pace,
                 on_change=self._on_change,
             )
+            self._restarts = Restarts(supervisor, front, self._successor)
             supervisor.start()
             tidying = asyncio.create_task(front.keep_access_log_short())
             try:
-                yield
+                async with listening(self.data.control, self.restart):
+                    yield
             finally:
                 tidying.cancel()
                 await supervisor.stop(GRACE_S)
@@ -147,6 +153,26 @@ class Mesh:
             )
             await self._envoy().wait_routed()
         return self.pid(name, replica)
+
+    async def restart(self, names: Sequence[str] = ()) -> AsyncIterator[Restarted]:
+        """Exchange replicas in turn, each new one before the old one stops; each as it is done.
+
+        `nsfw` are all replicas of a process, `nsfw.1` is one, and no names are all of the mesh but
+        for Envoy. Raises InvalidOption, MeshError when another restart is under way, StartFailed
+        when a new replica cannot serve: then the old one goes on.
+        """
+        restarts = self._restarts
+        if restarts is None:
+            raise MeshError("this mesh has not been started")
+        for name, replica in restarts.chosen(names):
+            done = await restarts.restart(name, replica)
+            self._log.event(
+                "info",
+                f"{done.title} restarted: {done.old_pid} -> {done.new_pid}",
+                process=name,
+                replica=replica,
+            )
+            yield done
 
     def pid(self, name: str, replica: int = 0) -> int:
         """The process that is a replica now. Raises StartFailed when there is none."""
@@ -236,6 +262,13 @@ class Mesh:
                 url=self.edge_url,
             )
         )
+
+    def _successor(self, program: Program) -> Program:
+        """The same, at the port of its process that nobody has."""
+        name = program.name
+        taken = {c.program.port for c in self._running().children if c.program.name == name}
+        ports = room(BY_NAME[name], self.options.port, self.replicas[name])
+        return moved(program, next(port for port in ports if port not in taken))
 
     def _child(self, name: str, replica: int) -> Child:
         for child in self._running().children:

@@ -51,7 +51,7 @@ interface Place {
   pool: Pool;
   path: string;
   downUntil: number;
-  /** It took a request and gave no answer: it must say that it lives before it is sent another. */
+  /** It took a request and gave no answer, or ends: it must say that it lives before it is sent another. */
   isSuspect: boolean;
   isProbed: boolean;
 }
@@ -148,6 +148,8 @@ export class Subgraphs {
       try {
         span.say({ "server.address": place.host, "server.port": place.port });
         const answer = await place.pool.request({ method: "POST", path, headers, body, signal });
+        // It ends, or it may: it must say that it lives before it is sent another.
+        if (answer.headers.connection === "close" && !this.#isForeign) this.#suspect(place);
         return {
           status: answer.statusCode,
           maker: this.#isForeign ? undefined : makerOf(answer.headers),
