@@ -2,8 +2,8 @@
 
     python -I toy.py PORT [stubborn] [dies] [parent] [sick]
 
-`stubborn` ignores SIGTERM and SIGINT, `dies` exits with 3 at once, `parent` starts a child of its own and
-prints its pid, `sick` answers 503.
+`stubborn` ignores SIGTERM and SIGINT, `dies` exits with 3 at once, `parent` starts a child of its
+own and prints its pid, `sick` answers 503.
 """
 
 import http.server
