@@ -52,7 +52,7 @@ CORS: Final = {
     "visionmesh-release, x-request-timeout-ms, apollo-require-preflight, "
     "graphql-require-preflight, x-apollo-operation-name",
     "exposed_headers": "etag, content-location, location, retry-after, ratelimit, "
-    "ratelimit-policy, x-trace-id",
+    "ratelimit-policy, server-timing, x-trace-id",
 }
 """What pages of other origins may send, and read of an answer."""
 

@@ -80,6 +80,7 @@ export class Executions {
       if (!result || answer.status >= 500) throw new SubgraphLost(`status ${answer.status}`);
       breaker.succeeded();
       call.answered(answer.maker);
+      call.timings.hear(answer.timings);
       return located(result, sent, variables);
     } catch (error) {
       call.answered(undefined);

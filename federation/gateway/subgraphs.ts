@@ -8,6 +8,7 @@ import { type FormData, Pool } from "undici";
 
 import type { Call, Maker } from "./call.ts";
 import { TENANT_HEADER, TOKEN_HEADER } from "./tenancy.ts";
+import { TIMING_HEADER } from "./timing.ts";
 import type { Span } from "./tracing.ts";
 
 export const RELEASE_HEADER = "x-visionmesh-release";
@@ -43,6 +44,8 @@ export interface SubgraphAnswer {
   /** Nothing when it has no release, or is of another team. */
   maker: Maker | undefined;
   content: unknown;
+  /** How long models took, as Server-Timing; of other teams nothing is believed. */
+  timings: string;
 }
 
 interface Place {
@@ -154,6 +157,7 @@ export class Subgraphs {
           status: answer.statusCode,
           maker: this.#isForeign ? undefined : makerOf(answer.headers),
           content: JSON.parse(await answer.body.text()),
+          timings: this.#isForeign ? "" : timingsOf(answer.headers),
         };
       } catch (error) {
         call.signal.throwIfAborted();
@@ -273,6 +277,11 @@ function makerOf(headers: IncomingHttpHeaders): Maker | undefined {
   const representation = headers[REPRESENTATION_HEADER];
   if (typeof release !== "string" || !release) return undefined;
   return { release, representation: typeof representation === "string" ? representation : "" };
+}
+
+function timingsOf(headers: IncomingHttpHeaders): string {
+  const told = headers[TIMING_HEADER];
+  return typeof told === "string" ? told : "";
 }
 
 function neverConnected(error: unknown): boolean {

@@ -27,7 +27,7 @@ from services.media.store import ImageStore
 from services.releases.releases import Releases
 from services.rest.bodies import BodyReader
 from services.rest.problems import HttpError
-from services.serving import deadline, http_spans, tenancy, tracing
+from services.serving import deadline, http_spans, tenancy, timing, tracing
 from services.serving.connections import close_at_the_end
 from services.serving.ending import Ending
 from services.serving.spans import Recorder
@@ -96,6 +96,15 @@ class Subgraph:
         return response
 
     async def _told(
+        self, request: web.Request, answer: Callable[[web.Request], Awaitable[web.Response]]
+    ) -> web.Response:
+        timings = timing.collect()
+        response = await self._written(request, answer)
+        if told := timings.told():
+            response.headers[timing.HEADER] = told
+        return response
+
+    async def _written(
         self, request: web.Request, answer: Callable[[web.Request], Awaitable[web.Response]]
     ) -> web.Response:
         try:

@@ -1,13 +1,15 @@
 """What happens around every call of every servicer, in one place and in one hop.
 
 The caller's trace, tenant and deadline become the context's, the request is checked against the
-contract's rules, a domain error becomes its gRPC status, and all of it is a span.
+contract's rules, a domain error becomes its gRPC status, and all of it is a span. Where results
+come from, and how long others took, is in the trailing metadata.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import Any, Final, NoReturn, cast
 
 import grpc
@@ -17,7 +19,7 @@ from google.rpc import status_pb2
 from protovalidate import FieldPathPb as FieldPath
 
 from services import errors
-from services.serving import deadline, elsewhere, rpc_spans, status, tenancy, tracing
+from services.serving import deadline, elsewhere, rpc_spans, status, tenancy, timing, tracing
 from services.serving.diagnostics import Diagnostics
 from services.serving.spans import RecordedSpan, Recorder
 
@@ -110,12 +112,14 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
                     metadata.get(tenancy.TOKEN_HEADER), metadata.get(tenancy.TENANT_HEADER)
                 )
                 elsewhere.adopt(metadata.get(elsewhere.ATTEMPT_HEADER))
+                timings = timing.collect()
                 self._validate(request)
                 remaining = context.time_remaining()
-                if remaining is None:
-                    return await behaviour(request, context)
-                with deadline.limit(remaining):
-                    return await behaviour(request, context)
+                with deadline.limit(remaining) if remaining is not None else nullcontext():
+                    response = await behaviour(request, context)
+                if told := timings.told():
+                    context.set_trailing_metadata(((timing.HEADER, told),))
+                return response
             except asyncio.CancelledError:
                 raise  # the client has gone, or the server stops: nobody reads a status
             except grpc.aio.AbortError:
