@@ -75,7 +75,8 @@ class Mesh:
         if jaeger := options.traces.jaeger:
             self._programs.append(jaeger_program(jaeger, options.traces.ui_port))
         titles = [program.title for program in self._programs]
-        self._log = MeshLog(self.data.logs, stream, style or Style(), titles)
+        style = style or Style(as_json=options.log_json)
+        self._log = MeshLog(self.data.logs, stream, style, titles)
         self._pace = pace
         self._version = version()
         self._started_at = 0.0
@@ -295,6 +296,8 @@ async def running_mesh(
     replicas: Mapping[str, int] | None = None,
     store_url: str = "",
     log_level: str = "info",
+    log_json: bool = False,
+    stream: TextIO | None = None,
     pace: Pace | None = None,
     timeout_s: float = START_TIMEOUT_S,
     config: Mapping[str, object] | None = None,
@@ -304,8 +307,8 @@ async def running_mesh(
     """A mesh that is ready, for as long as the context lasts; port 0 takes a free block.
 
     `config` is what its configuration file says; without one the data directory's holds. Keys are
-    those that the data directory has. `modules` stand in for processes, for benchmarks. Raises
-    StartFailed and what `Mesh.running` raises.
+    those that the data directory has. `stream` takes the log of all processes. `modules` stand in
+    for processes, for benchmarks. Raises StartFailed and what `Mesh.running` raises.
     """
     if config is not None:
         _configure(data_dir, config)
@@ -315,10 +318,11 @@ async def running_mesh(
         replicas=replicas or {},
         store_url=store_url,
         log_level=log_level,
+        log_json=log_json,
         replica_env=replica_env or {},
         modules=modules or {},
     )
-    mesh = Mesh(options, pace=pace)
+    mesh = Mesh(options, stream=stream, pace=pace)
     async with mesh.running():
         await mesh.wait_ready(timeout_s)
         yield mesh

@@ -107,6 +107,8 @@ export class Endpoint {
     span.say({ "http.response.status_code": answer.status });
     if (answer.status >= 500) span.fail(String(answer.status));
     span.end();
+    const { status } = answer;
+    this.#parts.log.debug("answered", { method: methodOf(method), status, trace_id: span.traceId });
     return answer;
   }
 
@@ -246,7 +248,8 @@ export class Endpoint {
       return answer.status === 200 ? answer.maker : undefined;
     } catch (error) {
       caller.signal.throwIfAborted();
-      log.warning("standing not known", { reason: String(error) });
+      const { traceId } = caller.span;
+      log.warning("standing not known", { reason: String(error), trace_id: traceId });
       return undefined; // the execution will say what is wrong
     }
   }
@@ -299,7 +302,8 @@ export class Endpoint {
     if (!errors.length) return `{"data":${data}}`;
     // What went wrong is logged, here and behind, with the trace of who began.
     const begun = span.traceId;
-    if (traceId !== begun) this.#parts.log.info("errors of a shared execution", { traceId, begun });
+    const { log } = this.#parts;
+    if (traceId !== begun) log.info("errors of a shared execution", { trace_id: traceId, begun });
     const own = errors.map((error) => traced(error, traceId));
     return `{"data":${data},"errors":${JSON.stringify(own)}}`;
   }
@@ -331,7 +335,7 @@ export class Endpoint {
   #unexpected(error: unknown, traceId: string): void {
     const cause = (error as GraphQLError | undefined)?.originalError ?? error;
     const reason = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
-    this.#parts.log.error("unexpected error", { reason, traceId });
+    this.#parts.log.error("unexpected error", { reason, trace_id: traceId });
   }
 }
 

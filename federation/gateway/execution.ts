@@ -95,7 +95,7 @@ export class Executions {
       }
       breaker.failed();
       const reason = String(error.cause ?? error.message);
-      this.#log.warning("subgraph lost", { subgraph: name, reason, traceId: call.span.traceId });
+      this.#log.warning("subgraph lost", { subgraph: name, reason, trace_id: call.span.traceId });
       return lost(name, isModel, sent, variables);
     }
   }

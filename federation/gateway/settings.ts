@@ -26,6 +26,7 @@ export interface Settings {
   /** How long to serve on after SIGTERM, while saying that one does not. */
   lameDuckMs: number;
   logLevel: string;
+  /** By default where nobody looks at a terminal. */
   logJson: boolean;
 }
 
@@ -54,7 +55,7 @@ export function settingsOf(env: NodeJS.ProcessEnv): Settings {
     uploadBudgetBytes: whole("UPLOAD_BUDGET_BYTES", text("UPLOAD_BUDGET_BYTES", "256000000")),
     lameDuckMs: seconds("LAME_DUCK_S", text("LAME_DUCK_S", "2")) * 1000,
     logLevel: text("LOG_LEVEL", "info"),
-    logJson: flag("LOG_JSON", text("LOG_JSON")),
+    logJson: flag("LOG_JSON", text("LOG_JSON", String(!process.stderr.isTTY))),
   };
   if (!settings.token && !isLoopback(settings.host)) {
     throw new InvalidSettings(

@@ -102,6 +102,7 @@ class Subgraph:
         response = await self._written(request, answer)
         if told := timings.told():
             response.headers[timing.HEADER] = told
+        _log.debug("answered", method=request.method, path=request.path, status=response.status)
         return response
 
     async def _written(

@@ -57,6 +57,7 @@ def around(trust: tenancy.Trust, recorder: Recorder | None = None) -> Middleware
             headers[timing.MADE_FOR] = made_for
         headers["X-Content-Type-Options"] = "nosniff"
         headers[hdrs.SERVER] = "visionmesh"  # and not which versions of what it runs on
+        _log.debug("answered", method=request.method, path=request.path, status=response.status)
         return response
 
     return middleware

@@ -14,6 +14,7 @@ from typing import Any, Final, NoReturn, cast
 
 import grpc
 import protovalidate
+import structlog
 from google.protobuf.message import Message
 from google.rpc import status_pb2
 from protovalidate import FieldPathPb as FieldPath
@@ -25,6 +26,8 @@ from services.serving.spans import RecordedSpan, Recorder
 
 WATCHING: Final = ("/grpc.health.v1.Health/", "/visionmesh.serving.v1.DiagnosticsService/")
 """Whoever watches over a process need not be a tenant."""
+
+_log = structlog.get_logger()
 
 Behaviour = Callable[[Any, "grpc.aio.ServicerContext[Any, Any]"], Awaitable[Any]]
 
@@ -74,6 +77,7 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
 
     def _traced(self, method: str, answer: _Answer) -> Behaviour:
         name, attributes = rpc_spans.of_call(method)
+        answer = _logged(name, answer)
         counted = f"calls.{method.rpartition('/')[2]}"
 
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
@@ -143,6 +147,17 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
                 field=field,
                 limit=first.message,
             )
+
+
+def _logged(name: str, answer: _Answer) -> _Answer:
+    async def call(
+        request: Any, context: grpc.aio.ServicerContext[Any, Any], metadata: dict[str, str]
+    ) -> Any:
+        response = await answer(request, context, metadata)
+        _log.debug("answered", method=name)
+        return response
+
+    return call
 
 
 async def _abort(

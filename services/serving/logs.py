@@ -36,6 +36,7 @@ def configure_logging(service: str, settings: ServiceSettings) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(True)
     logging.getLogger("alembic").setLevel(logging.WARNING)  # tells of itself at every start
     structlog.configure(
         processors=[
