@@ -11,8 +11,8 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +23,7 @@ from mesh.restarts import Restarted
 MAX_ADDRESS: Final = 100
 """Bytes of a socket's path that every system allows (Linux: 107)."""
 
-Restart = Callable[[Sequence[str]], AsyncIterator[Restarted]]
+Restart = Callable[[Sequence[str]], AsyncGenerator[Restarted, None]]
 
 
 @asynccontextmanager
@@ -85,10 +85,11 @@ async def _answer(
 ) -> None:
     try:
         names = json.loads(await reader.readline())["restart"]
-        async for done in restart(names):
-            if reader.at_eof():
-                return  # nobody waits for the next one
-            await _say(writer, asdict(done))
+        async with aclosing(restart(names)) as exchanged:
+            async for done in exchanged:
+                await _say(writer, asdict(done))
+                if reader.at_eof():
+                    return  # nobody waits for the next one
         await _say(writer, {"done": True})
     except MeshError as error:
         await _say(writer, {"error": str(error), "status": error.exit_status})

@@ -9,8 +9,8 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -155,25 +155,20 @@ class Mesh:
             await self._envoy().wait_routed()
         return self.pid(name, replica)
 
-    async def restart(self, names: Sequence[str] = ()) -> AsyncIterator[Restarted]:
+    async def restart(self, names: Sequence[str] = ()) -> AsyncGenerator[Restarted, None]:
         """Exchange replicas in turn, each new one before the old one stops; each as it is done.
 
         `nsfw` are all replicas of a process, `nsfw.1` is one, and no names are all of the mesh but
         for Envoy. Raises InvalidOption, MeshError when another restart is under way, StartFailed
         when a new replica cannot serve: then the old one goes on.
         """
-        restarts = self._restarts
-        if restarts is None:
+        if self._restarts is None:
             raise MeshError("this mesh has not been started")
-        for name, replica in restarts.chosen(names):
-            done = await restarts.restart(name, replica)
-            self._log.event(
-                "info",
-                f"{done.title} restarted: {done.old_pid} -> {done.new_pid}",
-                process=name,
-                replica=replica,
-            )
-            yield done
+        async with aclosing(self._restarts.restart(names)) as exchanged:
+            async for done in exchanged:
+                said = f"{done.title} restarted: {done.old_pid} -> {done.new_pid}"
+                self._log.event("info", said, process=LAUNCHER)
+                yield done
 
     def pid(self, name: str, replica: int = 0) -> int:
         """The process that is a replica now. Raises StartFailed when there is none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -69,12 +69,18 @@ class Restarts:
             wanted |= found
         return [one for one in there if one in wanted or not names]
 
-    async def restart(self, name: str, replica: int) -> Restarted:
-        """Exchange one replica. Raises StartFailed, and then the old one serves on."""
+    async def restart(self, names: Sequence[str]) -> AsyncGenerator[Restarted, None]:
+        """Exchange replicas by their names, see `chosen`; each as it is done.
+
+        Raises InvalidOption, MeshError while another restart is under way, StartFailed when a new
+        replica cannot serve: then the old one goes on.
+        """
+        wanted = self.chosen(names)
         if self._turn.locked():
             raise MeshError("another restart is under way")
         async with self._turn:
-            return await self._exchange(self._child(name, replica))
+            for name, replica in wanted:
+                yield await self._exchange(self._child(name, replica))
 
     async def _exchange(self, old: Child) -> Restarted:
         began, old_pid = time.monotonic(), old.pid

@@ -44,11 +44,12 @@ async function main(settings: Settings): Promise<void> {
   const page = production || onlyKnown ? undefined : graphiqlPage(known.values());
   const server = new GatewayServer(endpoint, () => subgraphs.ready(), page);
   const port = await server.listen(settings.port, settings.host);
-  log.info("serving", { address: `${settings.host}:${port}` });
-  await toldToEnd(settings.lameDuckMs, () => {
+  const ending = toldToEnd(settings.lameDuckMs, () => {
     log.info("draining");
     server.leave();
   });
+  log.info("serving", { address: `${settings.host}:${port}` });
+  await ending;
   await server.close(GRACE_MS);
   await router.close();
   await Promise.all([subgraphs, ...foreign.values()].map((each) => each.close()));

@@ -81,7 +81,7 @@ async def serve(settings: SubgraphSettings, client: type[MeshClient] = MeshClien
     `client` is how the mesh is asked. Raises OSError when the port is taken, VisionmeshError when
     the object store cannot be opened or a subgraph is not known.
     """
-    ending = Ending(settings.lame_duck_s)
+    ending = Ending.by_signals(settings.lame_duck_s)
     names = chosen(settings.subgraphs)
     objects = Objects.open(settings.object_store)
     async with (

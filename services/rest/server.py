@@ -64,7 +64,7 @@ async def serve(settings: RestSettings) -> None:
 
     Raises OSError when the port is taken, VisionmeshError when the object store cannot be opened.
     """
-    ending = Ending(settings.lame_duck_s)
+    ending = Ending.by_signals(settings.lame_duck_s)
     objects = Objects.open(settings.object_store)
     async with (
         recording("rest", f"{settings.host}:{settings.port}") as recorder,

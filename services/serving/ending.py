@@ -11,7 +11,7 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, Self
 
 import structlog
 
@@ -40,15 +40,21 @@ class Ending:
         self.begun = False
         """Whether nobody should send anything new."""
 
+    @classmethod
+    def by_signals(cls, lame_duck_s: float) -> Self:
+        """The end of the process that runs this loop, which signals ask for from now on."""
+        ending = cls(lame_duck_s)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, ending._ask, number)
+        return ending
+
     def tell(self, heed: Heed) -> None:
         """Call `heed` when the end begins."""
         self._heeds.append(heed)
 
     async def wait(self) -> None:
-        """Wait for a signal, and for what has to be waited for after it."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._ask, number)
+        """Wait until it is asked for, and for what has to be waited for then."""
         await self._asked.wait()
         _log.info("draining")
         await self.begin()

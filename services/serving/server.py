@@ -95,7 +95,7 @@ async def serve(
     """Serve the catalog's process of this name until it is asked to end, then finish what is in
     flight."""
     service = catalog.BY_NAME[name].grpc_service or ""
-    ending = Ending(settings.lame_duck_s)
+    ending = Ending.by_signals(settings.lame_duck_s)
     async with (
         recording(name, f"{settings.host}:{settings.port}", diagnostics) as recorder,
         grpc_server(

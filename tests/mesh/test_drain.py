@@ -25,7 +25,10 @@ async def test_nothing_is_lost(tmp_path: Path, replicas: int):
         before = mesh.mesh.pids
         async with load(mesh) as work:
             await work.until_each(1)
-            exchanged = [done async for done in mesh.mesh.restart()]
+            exchanged = []
+            async for done in mesh.mesh.restart():
+                exchanged.append(done)
+                assert not work.failed
             await work.until_each(2)
         after = mesh.mesh.pids
         print(

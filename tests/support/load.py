@@ -15,13 +15,17 @@ from typing import Any
 import aiohttp
 from PIL import Image
 
+from services.catalog import MODELS
 from tests.detection.pictures import encoded, photo
 from tests.support.graph import ask, document, get
-from tests.support.whole import Answer, World, until
+from tests.support.whole import Answer, World
 from visionmesh.common.v1.image_pb2 import ImageRef
 
 TIMEOUT_S = 60.0
-"""The longest that a request may ask for: a busy machine loses nothing by being slow."""
+"""The longest that a call may ask for: a busy machine loses nothing by being slow."""
+
+PATIENCE_S = 120.0
+"""How long a round of each kind of work may take."""
 
 SIZE = (480, 360)
 
@@ -62,6 +66,7 @@ class Load:
     longest_s: float = 0.0
     _photos: Iterator[bytes] = field(default_factory=photos)
     _ended: asyncio.Event = field(default_factory=asyncio.Event)
+    _progress: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def lasted_s(self) -> float:
@@ -81,7 +86,8 @@ class Load:
         new = await self.world.upload(next(self._photos))
         for digest in (new, known):
             answer = await self._rest("GET", f"/v1/images/{digest}/analysis")
-            assert "error" not in json.dumps(answer.json), answer.body
+            for name in (*(model.name for model in MODELS), "moderation"):
+                assert not answer.json[name]["error"], answer.body
         await self._rest("GET", f"/v1/images/{known}/nsfw")
 
     async def query(self, known: str) -> None:
@@ -124,21 +130,22 @@ class Load:
             except Exception as error:
                 self.failed.append(f"{self.lasted_s:.1f} s: {work.__name__}: {error!r}")
             self.done[work.__name__] += 1
+            self._progress.set()
             self.longest_s = max(self.longest_s, time.monotonic() - began)
 
     async def until_each(self, count: int) -> None:
         """Wait until each kind of work was done so often, or something has failed."""
 
-        async def done() -> bool:
-            return bool(self.failed) or min(self.done[name] for name in _KINDS) >= count
-
-        await until(done, f"{count} rounds of each kind of work")
+        async with asyncio.timeout(PATIENCE_S):
+            while not self.failed and min(self.done[name] for name in _KINDS) < count:
+                self._progress.clear()
+                await self._progress.wait()
 
     def end(self) -> None:
         self._ended.set()
 
     async def _rest(self, method: str, path: str, **more: Any) -> Answer:
-        answer = await self.world.call(method, path, **more, **_PATIENT)
+        answer = await self.world.call(method, path, **more)
         assert answer.status < 300, f"{method} {path}: {answer.status} {answer.body!r}"
         return answer
 
