@@ -7,7 +7,6 @@ import json
 import re
 import signal
 import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -111,11 +110,13 @@ async def test_one_restart_at_a_time(mesh: Up):
         return status == 0
 
     arguments = [*COMMAND, "restart", "--data", str(mesh.data.root)]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as first:
-        await until(under_way, "a replica more")
-        assert not done()
-        first.send_signal(signal.SIGINT)
-        first.communicate(timeout=PATIENCE_S)
+    first = await asyncio.create_subprocess_exec(
+        *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    await until(under_way, "a replica more")
+    assert not done()
+    first.send_signal(signal.SIGINT)
+    await asyncio.wait_for(first.communicate(), PATIENCE_S)
     await until(done, "the end of the first restart")
     after = mesh.running()
     assert {n for n in after if after[n].pid != before[n].pid} == {"images.0", "gateway.0"}
