@@ -223,6 +223,8 @@ class Child:
                 failing_since = failing_since or now
                 self.reason = str(error)
                 self._change(State.UNHEALTHY)
+                if self._stopping.is_set():
+                    return  # who stops has said how long it may take
                 if now - failing_since >= pace.unresponsive_s and self.pid is not None:
                     self._event("error", f"has not answered for {pace.unresponsive_s:g} s, killed")
                     _kill_group(self.pid)
