@@ -30,6 +30,7 @@ from services.rest.problems import HttpError
 from services.serving import deadline, http_spans, tenancy, timing, tracing
 from services.serving.connections import close_at_the_end
 from services.serving.ending import Ending
+from services.serving.logs import answered
 from services.serving.spans import Recorder
 from services.serving.tenancy import Trust
 
@@ -102,7 +103,7 @@ class Subgraph:
         response = await self._written(request, answer)
         if told := timings.told():
             response.headers[timing.HEADER] = told
-        _log.debug("answered", method=request.method, path=request.path, status=response.status)
+        answered(method=request.method, path=request.path, status=response.status)
         return response
 
     async def _written(

@@ -13,6 +13,7 @@ from aiohttp.typedefs import Handler, Middleware
 from services.errors import VisionmeshError
 from services.rest import problems
 from services.serving import http_spans, tenancy, timing, tracing
+from services.serving.logs import answered
 from services.serving.spans import Recorder
 
 OWNED: Final = "/v1/"
@@ -57,7 +58,7 @@ def around(trust: tenancy.Trust, recorder: Recorder | None = None) -> Middleware
             headers[timing.MADE_FOR] = made_for
         headers["X-Content-Type-Options"] = "nosniff"
         headers[hdrs.SERVER] = "visionmesh"  # and not which versions of what it runs on
-        _log.debug("answered", method=request.method, path=request.path, status=response.status)
+        answered(method=request.method, path=request.path, status=response.status)
         return response
 
     return middleware

@@ -14,7 +14,6 @@ from typing import Any, Final, NoReturn, cast
 
 import grpc
 import protovalidate
-import structlog
 from google.protobuf.message import Message
 from google.rpc import status_pb2
 from protovalidate import FieldPathPb as FieldPath
@@ -22,12 +21,11 @@ from protovalidate import FieldPathPb as FieldPath
 from services import errors
 from services.serving import deadline, elsewhere, rpc_spans, status, tenancy, timing, tracing
 from services.serving.diagnostics import Diagnostics
+from services.serving.logs import answered
 from services.serving.spans import RecordedSpan, Recorder
 
 WATCHING: Final = ("/grpc.health.v1.Health/", "/visionmesh.serving.v1.DiagnosticsService/")
 """Whoever watches over a process need not be a tenant."""
-
-_log = structlog.get_logger()
 
 Behaviour = Callable[[Any, "grpc.aio.ServicerContext[Any, Any]"], Awaitable[Any]]
 
@@ -154,7 +152,7 @@ def _logged(name: str, answer: _Answer) -> _Answer:
         request: Any, context: grpc.aio.ServicerContext[Any, Any], metadata: dict[str, str]
     ) -> Any:
         response = await answer(request, context, metadata)
-        _log.debug("answered", method=name)
+        answered(method=name)
         return response
 
     return call

@@ -27,7 +27,7 @@ TIMEOUT_S = 60.0
 PATIENCE_S = 120.0
 """How long a round of each kind of work may take."""
 
-SIZE = (480, 360)
+SIZE = (320, 240)
 
 EVERYTHING = """
 query ($ids: [ID!]!) {
