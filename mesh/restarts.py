@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +21,9 @@ TIMEOUT_S: Final = 60.0
 
 LEAVING_S: Final = 5.0
 """How long Envoy is waited for until it sends the old one nothing new (it takes milliseconds)."""
+
+FAILED_S: Final = 3.0
+"""How long a new replica may take to end that nobody was sent to."""
 
 DRAIN_S: Final = LAME_DUCK_S + GRACE_S + 5.0
 """How long an old replica may take to end, which decides for itself how long it waits for what."""
@@ -88,17 +92,16 @@ class Restarts:
         try:
             await self._wait_ready(new)
         except BaseException:
-            await self._supervisor.remove(new, grace_s=0)
+            await self._supervisor.remove(new, FAILED_S, at_once=True)
             raise
         new_pid = new.pid
         self._supervisor.hand_over(old, new)
         process = BY_NAME[old.program.name]
         if process.by_envoy:
-            try:
+            # If it is Envoy that does not answer, the old one has a while yet.
+            with suppress(TimeoutError):
                 async with asyncio.timeout(LEAVING_S):
                     await self._front.wait_left(process.name, old.program.port)
-            except TimeoutError:
-                pass  # then it is Envoy that does not answer; the old one has a while yet
         await self._supervisor.remove(old, DRAIN_S)
         return Restarted(old.program.title, old_pid, new_pid or 0, time.monotonic() - began)
 

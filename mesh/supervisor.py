@@ -45,9 +45,9 @@ class Supervisor:
         old.role, new.role = Role.LEAVING, Role.SERVING
         self._on_change(new)
 
-    async def remove(self, child: Child, grace_s: float) -> None:
-        """Stop a child for good, while others may still send it something."""
-        await child.stop(grace_s, at_once=False)
+    async def remove(self, child: Child, grace_s: float, *, at_once: bool = False) -> None:
+        """Stop a child for good; `at_once` when nobody can still send it something."""
+        await child.stop(grace_s, at_once=at_once)
         await self._tasks.pop(child)
         self.children.remove(child)
         self._on_change(child)
