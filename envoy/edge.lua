@@ -88,7 +88,9 @@ end
 
 function envoy_on_request(handle)
   local headers = handle:headers()
-  handle:streamInfo():dynamicMetadata():set("visionmesh", "trace_id", adopt_trace(headers))
+  local metadata = handle:streamInfo():dynamicMetadata()
+  metadata:set("visionmesh", "trace_id", adopt_trace(headers))
+  metadata:set("visionmesh", "request_id", headers:get("x-request-id"))
 
   local method = headers:get(":method")
   if method == "GET" or method == "HEAD" then
@@ -146,6 +148,14 @@ local function state_vary(headers, keyed)
   if CORS then headers:add("vary", "Origin") end
 end
 
+-- Times are those of one request, and the cache keeps them with the answer.
+local function state_timing(headers, request_id)
+  local made_for = headers:get("x-visionmesh-made-for")
+  if not made_for then return end
+  headers:remove("x-visionmesh-made-for")
+  if made_for ~= request_id then headers:replace("server-timing", "cache;desc=hit") end
+end
+
 function envoy_on_response(handle)
   local headers = handle:headers()
   local problem = PROBLEMS[tonumber(headers:get(":status"))]
@@ -153,6 +163,7 @@ function envoy_on_response(handle)
   headers:remove("x-envoy-upstream-service-time")
   if ours then
     headers:replace("x-trace-id", ours["trace_id"])
+    state_timing(headers, ours["request_id"])
     state_rate_limit(headers, ours["tenant"])
     state_vary(headers, ours["keyed"])
     -- The origin could not be asked on behalf of the cache: Envoy says so in words of its own,

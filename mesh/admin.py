@@ -18,14 +18,17 @@ def healthy_ports(admin_port: int) -> dict[str, set[int]]:
     them have it. Raises OSError, ValueError when Envoy does not answer.
     """
     found: dict[str, set[int]] = {}
-    for cluster in _clusters(admin_port):
-        name = cluster.get("eds_service_name", cluster["name"])
-        ports = {
-            host["address"]["socket_address"]["port_value"]
-            for host in cluster.get("host_statuses", ())
-            if _healthy(host["health_status"])
-        }
+    for name, hosts in _clusters(admin_port):
+        ports = {port for port, health in hosts if _healthy(health)}
         found[name] = found[name] & ports if name in found else ports
+    return found
+
+
+def known_ports(admin_port: int) -> dict[str, set[int]]:
+    """The ports of each process that any of its clusters has. Raises OSError, ValueError."""
+    found: dict[str, set[int]] = {}
+    for name, hosts in _clusters(admin_port):
+        found.setdefault(name, set()).update(port for port, _ in hosts)
     return found
 
 
@@ -34,10 +37,19 @@ def reopen_logs(admin_port: int) -> None:
     _ask(admin_port, "POST", "/reopen_logs")
 
 
-def _clusters(admin_port: int) -> list[dict[str, Any]]:
+def _clusters(admin_port: int) -> list[tuple[str, list[tuple[int, dict[str, Any]]]]]:
+    """The process that each cluster is of, with the ports of its hosts and what ails them."""
     answer = _ask(admin_port, "GET", "/clusters?format=json")
-    statuses: list[dict[str, Any]] = json.loads(answer)["cluster_statuses"]
-    return statuses
+    return [
+        (
+            cluster.get("eds_service_name", cluster["name"]),
+            [
+                (host["address"]["socket_address"]["port_value"], host["health_status"])
+                for host in cluster.get("host_statuses", ())
+            ],
+        )
+        for cluster in json.loads(answer)["cluster_statuses"]
+    ]
 
 
 def _ask(admin_port: int, method: str, path: str) -> bytes:

@@ -34,6 +34,16 @@ class State(StrEnum):
     STOPPED = "stopped"
 
 
+class Role(StrEnum):
+    """What a program that serves is asked for."""
+
+    SERVING = "serving"
+    STANDBY = "standby"
+    """For its health alone: it is to take over."""
+    LEAVING = "leaving"
+    """For nothing: another has taken over."""
+
+
 @dataclass(frozen=True, slots=True)
 class Program:
     """One program to keep alive: replica `replica` of `replicas`.
@@ -89,9 +99,15 @@ class Child:
     """One program's life: runs, restarts, stop."""
 
     def __init__(
-        self, program: Program, pace: Pace, log: Log, on_change: Callable[[Child], None]
+        self,
+        program: Program,
+        pace: Pace,
+        log: Log,
+        on_change: Callable[[Child], None],
+        role: Role = Role.SERVING,
     ) -> None:
         self.program = program
+        self.role = role
         self.state = State.STARTING
         self.pid: int | None = None
         self.started_at: float | None = None
@@ -125,10 +141,15 @@ class Child:
             self._done.set()
             self._change(State.STOPPED)
 
-    async def stop(self, grace_s: float) -> None:
-        """Ask it to end, and kill it when it has not ended after `grace_s` seconds."""
+    async def stop(self, grace_s: float, *, at_once: bool = True) -> None:
+        """Ask it to end, and kill it when it has not ended after `grace_s` seconds.
+
+        `at_once` is for when nobody sends it anything new any more: what serves goes on for a while
+        upon SIGTERM, and not upon SIGINT (services/serving/ending.py).
+        """
         self._stopping.set()
-        self.signal(signal.SIGTERM)
+        serves = self.state in (State.HEALTHY, State.UNHEALTHY)
+        self.signal(signal.SIGINT if at_once and serves else signal.SIGTERM)
         try:
             await asyncio.wait_for(self._done.wait(), grace_s)
         except TimeoutError:
@@ -202,6 +223,8 @@ class Child:
                 failing_since = failing_since or now
                 self.reason = str(error)
                 self._change(State.UNHEALTHY)
+                if self._stopping.is_set():
+                    return  # who stops has said how long it may take
                 if now - failing_since >= pace.unresponsive_s and self.pid is not None:
                     self._event("error", f"has not answered for {pace.unresponsive_s:g} s, killed")
                     _kill_group(self.pid)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mesh.commands import audit, keys, models, moderate, status, trace, up
+from mesh.commands import audit, keys, models, moderate, restart, status, trace, up
 
 app = typer.Typer(
     name="visionmesh",
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.command("up")(up.up)
 app.command("status")(status.status)
+app.command("restart")(restart.restart)
 app.command("moderate")(moderate.moderate)
 app.command("trace")(trace.trace)
 app.add_typer(audit.app, name="audit")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Final
 
 from mesh import admin, proxy
-from mesh.child import Child, State
+from mesh.child import Child, Role, State
 from mesh.errors import MeshError
 from mesh.health import HttpProbe, Unhealthy
 from mesh.logs import MAX_FILE_BYTES
@@ -16,10 +17,25 @@ from mesh.ports import HOST, reachable
 from mesh.proxy import ProxySettings
 from mesh.state import DataDir
 from mesh.validation import InvalidProxyConfig, validate
-from services.catalog import ROUTED
+from services.catalog import ROUTED, Process
 
 POLL_S: Final = 0.05
 TIDY_INTERVAL_S: Final = 10.0
+
+
+@dataclass
+class _Replicas:
+    """Where the replicas of one process are, as Envoy is told."""
+
+    serving: list[tuple[str, int]] = field(default_factory=list)
+    standby: list[tuple[str, int]] = field(default_factory=list)
+
+    def take(self, child: Child) -> None:
+        address = (HOST, child.program.port)
+        if child.role is Role.SERVING:
+            self.serving.append(address)
+        elif child.role is Role.STANDBY:
+            self.standby.append(address)
 
 
 class Front:
@@ -28,7 +44,7 @@ class Front:
     def __init__(self, data: DataDir, settings: ProxySettings) -> None:
         self._data = data
         self._settings = settings
-        self._endpoints: dict[str, list[tuple[str, int]]] = {}
+        self._endpoints: dict[str, _Replicas] = {}
 
     def prepare(self) -> None:
         """The configuration, checked by Envoy, and no replica yet in the files that it watches.
@@ -36,7 +52,7 @@ class Front:
         Raises MeshError.
         """
         for process in ROUTED:
-            self._write(process.name, [])
+            self._write(process.name, _Replicas())
         try:
             proxy.write_config(self._data.envoy_config, self._settings)
             validate(self._data.envoy_config)
@@ -45,28 +61,33 @@ class Front:
 
     def follow(self, children: Iterable[Child]) -> None:
         """List the replicas that serve. Raises OSError."""
-        serving: dict[str, list[tuple[str, int]]] = {process.name: [] for process in ROUTED}
+        found = {process.name: _Replicas() for process in ROUTED}
         for child in children:
             # Who hangs stays: whether to wait for it is Envoy's health check's business.
-            if child.program.name in serving and child.state in (State.HEALTHY, State.UNHEALTHY):
-                serving[child.program.name].append((HOST, child.program.port))
-        for name, addresses in serving.items():
-            if self._endpoints[name] != addresses:
-                self._write(name, addresses)
+            if child.program.name in found and child.state in (State.HEALTHY, State.UNHEALTHY):
+                found[child.program.name].take(child)
+        for name, replicas in found.items():
+            if self._endpoints[name] != replicas:
+                self._write(name, replicas)
 
     async def wait_routed(self) -> None:
         """Wait until Envoy has found every replica that is listed, and found it healthy."""
-        while True:
-            try:
-                seen = await asyncio.to_thread(admin.healthy_ports, self._settings.admin_port)
-            except (OSError, ValueError):
-                seen = {}
-            if all(
-                seen.get(name, set()) >= {port for _, port in listed}
-                for name, listed in self._endpoints.items()
-            ):
-                return
-            await asyncio.sleep(POLL_S)
+
+        def holds(seen: Mapping[str, set[int]]) -> bool:
+            return all(
+                seen.get(name, set()) >= {port for _, port in replicas.serving}
+                for name, replicas in self._endpoints.items()
+            )
+
+        await self._until(holds, admin.healthy_ports)
+
+    async def wait_found(self, name: str, port: int) -> None:
+        """Wait until Envoy has found one replica, on standby or not, and found it healthy."""
+        await self._until(lambda seen: port in seen.get(name, set()), admin.healthy_ports)
+
+    async def wait_left(self, name: str, port: int) -> None:
+        """Wait until Envoy sends nothing new to a replica that is not listed any more."""
+        await self._until(lambda seen: name in seen and port not in seen[name], admin.known_ports)
 
     async def wait_edge(self) -> None:
         """Wait until a request through the edge is answered."""
@@ -77,9 +98,8 @@ class Front:
     async def wait_introduced(self) -> None:
         """Wait until everybody who takes requests has heard from everybody it asks."""
         for process in ROUTED:
-            if process.protocol == "http":
-                for host, port in self._endpoints[process.name]:
-                    await _passed(HttpProbe(port, "/readyz", host))
+            for _, port in self._endpoints[process.name].serving:
+                await wait_ready(process, port)
 
     async def keep_access_log_short(self) -> None:
         """Move the access log aside when it is large, as the processes' files are; for ever."""
@@ -91,9 +111,31 @@ class Front:
                     log.replace(log.with_suffix(".log.1"))
                     await asyncio.to_thread(admin.reopen_logs, self._settings.admin_port)
 
-    def _write(self, name: str, addresses: list[tuple[str, int]]) -> None:
-        proxy.write_endpoints(self._data.endpoints, name, addresses)
-        self._endpoints[name] = addresses
+    async def _until(
+        self,
+        holds: Callable[[Mapping[str, set[int]]], bool],
+        look: Callable[[int], Mapping[str, set[int]]],
+    ) -> None:
+        while True:
+            with suppress(OSError, ValueError):
+                if holds(await asyncio.to_thread(look, self._settings.admin_port)):
+                    return
+            await asyncio.sleep(POLL_S)
+
+    def _write(self, name: str, replicas: _Replicas) -> None:
+        proxy.write_endpoints(
+            self._data.endpoints, name, replicas.serving, standby=replicas.standby
+        )
+        self._endpoints[name] = replicas
+
+
+async def wait_ready(process: Process, port: int) -> None:
+    """Wait until a replica that is healthy has what it needs to answer, where it says so apart.
+
+    What speaks gRPC is healthy when it has: its model is loaded, and warm.
+    """
+    if process.protocol == "http":
+        await _passed(HttpProbe(port, "/readyz"))
 
 
 async def _passed(probe: HttpProbe) -> None:

@@ -14,7 +14,7 @@ from mesh.diagnosis import Condition, Diagnosis, diagnose
 from mesh.errors import NotRunning
 from mesh.health import Probe, TcpProbe, Unhealthy
 from mesh.jaeger import JAEGER
-from mesh.ports import HOST, max_replicas
+from mesh.ports import HOST, max_replicas, room
 from mesh.programs import ENVOY, envoy_probe, jaeger_probe, probe_of
 from mesh.state import DataDir, RunningProcess
 from services.catalog import ADMIN_OFFSET, BY_NAME, MESH_OFFSET, PROCESSES
@@ -161,11 +161,10 @@ async def _seats_at(port: int) -> list[_Seat]:
     """Envoy, every process's first replica, and the further ones that are there."""
     seats = [_Seat(ENVOY, 0, port)]
     for process in PROCESSES:
-        seats.append(_Seat(process.name, 0, process.port(port)))
-        for replica in range(1, max_replicas(process)):
-            if not await _listens(process.port(port, replica)):
-                break
-            seats.append(_Seat(process.name, replica, process.port(port, replica)))
+        ports = room(process, port, max_replicas(process))
+        # After a restart they need not be the first ones.
+        found = [each for each in ports if await _listens(each)] or [ports[0]]
+        seats += [_Seat(process.name, replica, each) for replica, each in enumerate(found)]
     return seats
 
 

@@ -9,8 +9,8 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -20,23 +20,26 @@ from mesh.cache import cache_dir
 from mesh.child import Child, Pace, Program, State
 from mesh.config import FILE as CONFIG_FILE
 from mesh.config import find, load
+from mesh.control import listening
 from mesh.errors import InvalidOption, MeshError, StartFailed
 from mesh.front import Front
 from mesh.logs import LAUNCHER, MeshLog, Style
-from mesh.ports import HOST
+from mesh.ports import HOST, room
 from mesh.programs import (
     MeshOptions,
     check_packages,
     envoy_program,
     jaeger_program,
+    moved,
     proxy_settings,
     service_programs,
     trusted,
 )
+from mesh.restarts import Restarted, Restarts
 from mesh.state import DataDir, Run, RunningProcess
 from mesh.supervisor import Supervisor
 from mesh.version import version
-from services.catalog import PROCESSES
+from services.catalog import BY_NAME, PROCESSES
 
 GRACE_S: Final = 3.0
 """How long each tier of processes may take to finish what it has begun."""
@@ -72,12 +75,14 @@ class Mesh:
         if jaeger := options.traces.jaeger:
             self._programs.append(jaeger_program(jaeger, options.traces.ui_port))
         titles = [program.title for program in self._programs]
-        self._log = MeshLog(self.data.logs, stream, style or Style(), titles)
+        style = style or Style(as_json=options.log_json)
+        self._log = MeshLog(self.data.logs, stream, style, titles)
         self._pace = pace
         self._version = version()
         self._started_at = 0.0
         self._front: Front | None = None
         self._supervisor: Supervisor | None = None
+        self._restarts: Restarts | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -107,10 +112,12 @@ class Mesh:
                 pace=self._pace,
                 on_change=self._on_change,
             )
+            self._restarts = Restarts(supervisor, front, self._successor)
             supervisor.start()
             tidying = asyncio.create_task(front.keep_access_log_short())
             try:
-                yield
+                async with listening(self.data.control, self.restart):
+                    yield
             finally:
                 tidying.cancel()
                 await supervisor.stop(GRACE_S)
@@ -147,6 +154,21 @@ class Mesh:
             )
             await self._envoy().wait_routed()
         return self.pid(name, replica)
+
+    async def restart(self, names: Sequence[str] = ()) -> AsyncGenerator[Restarted, None]:
+        """Exchange replicas in turn, each new one before the old one stops; each as it is done.
+
+        `nsfw` are all replicas of a process, `nsfw.1` is one, and no names are all of the mesh but
+        for Envoy. Raises InvalidOption, MeshError when another restart is under way, StartFailed
+        when a new replica cannot serve: then the old one goes on.
+        """
+        if self._restarts is None:
+            raise MeshError("this mesh has not been started")
+        async with aclosing(self._restarts.restart(names)) as exchanged:
+            async for done in exchanged:
+                said = f"{done.title} restarted: {done.old_pid} -> {done.new_pid}"
+                self._log.event("info", said, process=LAUNCHER)
+                yield done
 
     def pid(self, name: str, replica: int = 0) -> int:
         """The process that is a replica now. Raises StartFailed when there is none."""
@@ -237,6 +259,13 @@ class Mesh:
             )
         )
 
+    def _successor(self, program: Program) -> Program:
+        """The same, at the port of its process that nobody has."""
+        name = program.name
+        taken = {c.program.port for c in self._running().children if c.program.name == name}
+        ports = room(BY_NAME[name], self.options.port, self.replicas[name])
+        return moved(program, next(port for port in ports if port not in taken))
+
     def _child(self, name: str, replica: int) -> Child:
         for child in self._running().children:
             if (child.program.name, child.program.replica) == (name, replica):
@@ -262,6 +291,8 @@ async def running_mesh(
     replicas: Mapping[str, int] | None = None,
     store_url: str = "",
     log_level: str = "info",
+    log_json: bool = False,
+    stream: TextIO | None = None,
     pace: Pace | None = None,
     timeout_s: float = START_TIMEOUT_S,
     config: Mapping[str, object] | None = None,
@@ -271,8 +302,8 @@ async def running_mesh(
     """A mesh that is ready, for as long as the context lasts; port 0 takes a free block.
 
     `config` is what its configuration file says; without one the data directory's holds. Keys are
-    those that the data directory has. `modules` stand in for processes, for benchmarks. Raises
-    StartFailed and what `Mesh.running` raises.
+    those that the data directory has. `stream` takes the log of all processes. `modules` stand in
+    for processes, for benchmarks. Raises StartFailed and what `Mesh.running` raises.
     """
     if config is not None:
         _configure(data_dir, config)
@@ -282,10 +313,11 @@ async def running_mesh(
         replicas=replicas or {},
         store_url=store_url,
         log_level=log_level,
+        log_json=log_json,
         replica_env=replica_env or {},
         modules=modules or {},
     )
-    mesh = Mesh(options, pace=pace)
+    mesh = Mesh(options, stream=stream, pace=pace)
     async with mesh.running():
         await mesh.wait_ready(timeout_s)
         yield mesh

@@ -1,8 +1,8 @@
 """One readable log of all processes, and a file for each.
 
 On a terminal every line has its process's name in front, in its own colour; elsewhere the name is
-plain; as JSON every line is one object. The log goes to standard error: standard output is for
-what programs read.
+plain; as JSON every line is one object, in the files too. The log goes to standard error: standard
+output is for what programs read.
 """
 
 from __future__ import annotations
@@ -66,21 +66,24 @@ class MeshLog:
         if label not in self._files:
             path = self.path(program.name, program.replica)
             self._files[label] = _RotatingFile(path, self.max_file_bytes)
+        if self.style.as_json:
+            texts = [line.decode(errors="replace").rstrip("\r") for line in lines]
+            objects = [_as_json(text, program) + "\n" for text in texts if text]
+            self._files[label].write("".join(objects).encode())
+            self._print(objects)
+            return
         self._files[label].write(b"".join(line + b"\n" for line in lines))
         if self.stream is None:
             return
         texts = [line.decode(errors="replace").rstrip("\r") for line in lines]
-        if self.style.as_json:
-            self._print(_as_json(text, program) + "\n" for text in texts if text)
-        else:
-            prefix = self._prefixes.get(program.title, f"{program.title} │ ")
-            self._print(f"{prefix}{text}\n" for text in texts)
+        prefix = self._prefixes.get(program.title, f"{program.title} │ ")
+        self._print(f"{prefix}{text}\n" for text in texts)
 
     def event(self, level: str, message: str, **fields: object) -> None:
         """Say what the launcher did."""
         if self.stream is None:
             return
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        now = _now()
         if self.style.as_json:
             known = {"timestamp": now, "level": level, "service": LAUNCHER, "event": message}
             self._print([json.dumps({**known, **fields}) + "\n"])
@@ -127,6 +130,10 @@ class _RotatingFile:
             self._file = None
 
 
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
 def _as_json(text: str, program: Program) -> str:
     """A line as one JSON object that names its process; one that is an object keeps its fields."""
     try:
@@ -134,5 +141,5 @@ def _as_json(text: str, program: Program) -> str:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        found = {"level": "info", "service": program.name, "event": text}
+        found = {"timestamp": _now(), "level": "info", "service": program.name, "event": text}
     return json.dumps({**found, "process": program.name, "replica": program.replica})

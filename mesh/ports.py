@@ -15,7 +15,10 @@ from services.catalog import ADMIN_OFFSET, BY_NAME, MESH_OFFSET, PROCESSES, Proc
 HOST: Final = "127.0.0.1"
 
 LAST_ROOM: Final = 10
-"""Replicas that the process with the highest offset may have (the others: up to the next)."""
+"""Ports of the process with the highest offset (the others: up to the next)."""
+
+SPARE: Final = 1
+"""Ports of a process beyond those of its replicas, for one that is to take over."""
 
 SPAN: Final = max(process.offset for process in PROCESSES) + LAST_ROOM
 """Ports from the edge port on that one mesh may use."""
@@ -28,7 +31,12 @@ def max_replicas(process: Process) -> int:
     if process.max_replicas is not None:
         return process.max_replicas
     later = [other.offset for other in PROCESSES if other.offset > process.offset]
-    return min(later, default=process.offset + LAST_ROOM) - process.offset
+    return min(later, default=process.offset + LAST_ROOM) - process.offset - SPARE
+
+
+def room(process: Process, edge_port: int, replicas: int) -> tuple[int, ...]:
+    """The ports that replicas of a process may have, one more than there are of them."""
+    return tuple(process.port(edge_port, number) for number in range(replicas + SPARE))
 
 
 def replicas_of(asked: Mapping[str, int]) -> dict[str, int]:
@@ -52,8 +60,8 @@ def wanted(edge_port: int, replicas: Mapping[str, int]) -> dict[int, str]:
         edge_port + ADMIN_OFFSET: "envoy's admin interface",
     }
     for process in PROCESSES:
-        for replica in range(replicas[process.name]):
-            ports[process.port(edge_port, replica)] = process.name
+        for port in room(process, edge_port, replicas[process.name]):
+            ports[port] = process.name
     return ports
 
 

@@ -18,7 +18,7 @@ from mesh.config import MeshConfig, RateLimit
 from mesh.errors import MeshError
 from mesh.health import GrpcProbe, HttpProbe, Probe
 from mesh.jaeger import JAEGER, Traces
-from mesh.ports import HOST, url
+from mesh.ports import HOST, room, url
 from mesh.tracing import Tracing
 from services.catalog import ADMIN_OFFSET, BY_NAME, DEFAULT_PORT, MESH_OFFSET, PROCESSES, Process
 
@@ -112,6 +112,12 @@ def service_programs(
     ]
 
 
+def moved(program: Program, port: int) -> Program:
+    """A process of the catalog as it is, at another port."""
+    env = {**program.env, **_at(port)}
+    return replace(program, env=env, port=port, probe=probe_of(BY_NAME[program.name], port))
+
+
 def trusted(program: Program, token: str) -> Program:
     """A process of the mesh, with the secret by which it knows Envoy and the other processes."""
     if program.name in (ENVOY, JAEGER):
@@ -185,16 +191,15 @@ def _tier(process: Process) -> int:
 
 
 def _urls(name: str, edge_port: int, replicas: Mapping[str, int]) -> str:
-    """Where the replicas of a process are that is asked directly, with commas between."""
-    ports = (BY_NAME[name].port(edge_port, replica) for replica in range(replicas[name]))
-    return ",".join(url(HOST, port) for port in ports)
+    """Where replicas of a process may be that is asked directly, with commas between."""
+    return ",".join(url(HOST, port) for port in room(BY_NAME[name], edge_port, replicas[name]))
 
 
 def _environment(options: MeshOptions, data: state.DataDir, port: int) -> dict[str, str]:
     environment = {
         "PYTHONUNBUFFERED": "1",
         "VISIONMESH_HOST": HOST,
-        "VISIONMESH_PORT": str(port),
+        **_at(port),
         "VISIONMESH_DATA_DIR": str(data.root),
         "VISIONMESH_MESH_ADDRESS": options.mesh_address,
         "VISIONMESH_LOG_LEVEL": options.log_level,
@@ -203,6 +208,10 @@ def _environment(options: MeshOptions, data: state.DataDir, port: int) -> dict[s
     if options.store_url:
         environment["VISIONMESH_STORE_URL"] = options.store_url
     return environment
+
+
+def _at(port: int) -> dict[str, str]:
+    return {"VISIONMESH_PORT": str(port)}
 
 
 def _rate_limit(limit: RateLimit | None) -> proxy.RateLimit | None:

@@ -52,7 +52,7 @@ CORS: Final = {
     "visionmesh-release, x-request-timeout-ms, apollo-require-preflight, "
     "graphql-require-preflight, x-apollo-operation-name",
     "exposed_headers": "etag, content-location, location, retry-after, ratelimit, "
-    "ratelimit-policy, x-trace-id",
+    "ratelimit-policy, server-timing, x-trace-id",
 }
 """What pages of other origins may send, and read of an answer."""
 
@@ -186,22 +186,31 @@ def write_config(path: Path, settings: ProxySettings) -> None:
 
 
 def write_endpoints(
-    directory: Path, process_name: str, addresses: Iterable[tuple[str, int]]
+    directory: Path,
+    process_name: str,
+    addresses: Iterable[tuple[str, int]],
+    standby: Iterable[tuple[str, int]] = (),
 ) -> None:
     """Tell Envoy where the replicas of a process are: (host, port) each, none at all is fine.
 
-    The file is replaced in one step, which is what Envoy's watch waits for.
+    Those on `standby` are asked for their health, and for nothing else while there are others. The
+    file is replaced in one step, which is what Envoy's watch waits for.
     """
-    endpoints = [
-        {"endpoint": {"address": {"socket_address": {"address": host, "port_value": port}}}}
-        for host, port in addresses
+    endpoints: list[dict[str, Any]] = [
+        {"lb_endpoints": [_endpoint(*address) for address in addresses]}
     ]
+    if waiting := [_endpoint(*address) for address in standby]:
+        endpoints.append({"lb_endpoints": waiting, "priority": 1})
     assignment: dict[str, Any] = {
         "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
         "cluster_name": process_name,
-        "endpoints": [{"lb_endpoints": endpoints}],
+        "endpoints": endpoints,
     }
     _replace(directory / f"{process_name}.json", json.dumps({"resources": [assignment]}))
+
+
+def _endpoint(host: str, port: int) -> dict[str, Any]:
+    return {"endpoint": {"address": {"socket_address": {"address": host, "port_value": port}}}}
 
 
 def command(config_path: Path, settings: ProxySettings) -> list[str]:

@@ -61,6 +61,7 @@ class DataDir:
     token           the secret that Envoy and the processes share
     envoy.yaml      what Envoy was started with
     run.json        pids, ports and states, for `visionmesh status`
+    control         a socket, by which `visionmesh restart` asks the launcher
     lock            held by the launcher
     """
 
@@ -73,6 +74,7 @@ class DataDir:
         self.keys_file = self.root / "keys.json"
         self.token_file = self.root / "token"
         self.run_file = self.root / "run.json"
+        self.control = self.root / "control"
         self.lock_file = self.root / "lock"
 
     def make(self) -> None:
@@ -94,10 +96,12 @@ class DataDir:
             raise MeshError(f"--data {self.root}: {error.strerror}") from None
         try:
             self._lock(descriptor)
+            self.control.unlink(missing_ok=True)  # of a mesh that was killed
             try:
                 yield
             finally:
                 self.run_file.unlink(missing_ok=True)
+                self.control.unlink(missing_ok=True)
         finally:
             os.close(descriptor)
 

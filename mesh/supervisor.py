@@ -1,11 +1,11 @@
-"""Keep programs alive: start them together, wait for their health, stop them in order."""
+"""Keep programs alive: start them together, wait for their health, exchange and stop them."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
 
-from mesh.child import Child, Log, Pace, Program, State
+from mesh.child import Child, Log, Pace, Program, Role, State
 from mesh.errors import StartFailed
 
 
@@ -22,14 +22,48 @@ class Supervisor:
     ) -> None:
         """`on_change` is called, on the event loop, after any program has changed its state."""
         self._pace = pace or Pace()
+        self._log = log
         self._changed = asyncio.Event()
         self._tell = on_change
-        self.children = tuple(Child(p, self._pace, log, self._on_change) for p in programs)
-        self._tasks: list[asyncio.Task[None]] = []
+        self.children = [Child(p, self._pace, log, self._on_change) for p in programs]
+        self._tasks: dict[Child, asyncio.Task[None]] = {}
 
     def start(self) -> None:
         """Start all programs at once."""
-        self._tasks = [asyncio.create_task(child.supervise()) for child in self.children]
+        self._tasks = {c: asyncio.create_task(c.supervise()) for c in self.children}
+
+    def add(self, program: Program, beside: Child) -> Child:
+        """Start one program more, which is to take over from a child."""
+        child = Child(program, self._pace, self._log, self._on_change, Role.STANDBY)
+        child.restarts = beside.restarts + 1
+        self.children.insert(self.children.index(beside) + 1, child)
+        self._tasks[child] = asyncio.create_task(child.supervise())
+        return child
+
+    def hand_over(self, old: Child, new: Child) -> None:
+        """Let a child that is on standby serve in the place of another one."""
+        old.role, new.role = Role.LEAVING, Role.SERVING
+        self._on_change(new)
+
+    async def remove(self, child: Child, grace_s: float, *, at_once: bool = False) -> None:
+        """Stop a child for good; `at_once` when nobody can still send it something."""
+        await child.stop(grace_s, at_once=at_once)
+        await self._tasks.pop(child)
+        self.children.remove(child)
+        self._on_change(child)
+
+    async def wait_child(self, child: Child, timeout_s: float) -> None:
+        """Wait until a child is healthy. Raises StartFailed when it cannot be, or in time."""
+
+        def healthy() -> bool:
+            self._check_startable(child)
+            return child.state is State.HEALTHY
+
+        try:
+            await self.wait_until(healthy, timeout_s)
+        except TimeoutError:
+            title = child.program.title
+            raise StartFailed(f"not healthy within {timeout_s:g} s: {title}") from None
 
     async def wait_healthy(self, timeout_s: float) -> None:
         """Wait until all are healthy. Raises StartFailed when one cannot be, or in time."""
@@ -54,7 +88,7 @@ class Supervisor:
                 await asyncio.gather(*(child.stop(grace_s) for child in members))
         finally:
             self.kill()
-            await asyncio.gather(*self._tasks)
+            await asyncio.gather(*self._tasks.values())
 
     def kill(self) -> None:
         """End all at once."""
@@ -63,9 +97,12 @@ class Supervisor:
 
     def _all_healthy(self) -> bool:
         for child in self.children:
-            if child.deaths_unhealthy >= self._pace.start_attempts:
-                raise StartFailed(f"{child.program.title} cannot be started: it {child.reason}")
+            self._check_startable(child)
         return all(child.state is State.HEALTHY for child in self.children)
+
+    def _check_startable(self, child: Child) -> None:
+        if child.deaths_unhealthy >= self._pace.start_attempts:
+            raise StartFailed(f"{child.program.title} cannot be started: it {child.reason}")
 
     def _on_change(self, _child: Child) -> None:
         self._changed.set()

@@ -1,6 +1,7 @@
 // What everything that one execution does shares: for whom, until when, of which release.
 import type { ExecutionResult } from "@graphql-tools/utils";
 
+import { Timings } from "./timing.ts";
 import type { Span } from "./tracing.ts";
 
 /** What made an answer, or all parts of one. */
@@ -45,6 +46,8 @@ export class Call {
   readonly release: string;
   readonly deadline: number;
   readonly signal: AbortSignal;
+  /** What all subgraphs say of how long their models took. */
+  readonly timings = new Timings();
   readonly #releases = new Set<string>();
   readonly #representations = new Set<string>();
   #nameless = false;

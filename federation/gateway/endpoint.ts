@@ -29,6 +29,7 @@ import {
 import type { Router } from "./router.ts";
 import { type Subgraphs, TIMEOUT_HEADER } from "./subgraphs.ts";
 import { TENANT_HEADER, TOKEN_HEADER, tenantOf } from "./tenancy.ts";
+import { MADE_FOR_HEADER, REQUEST_ID_HEADER, TIMING_HEADER, Timings } from "./timing.ts";
 import { type Span, type Tracing, parentOf } from "./tracing.ts";
 
 /** By which a client asks for a release, for who cannot put it into the URL. */
@@ -50,6 +51,7 @@ interface Outcome {
   maker: Maker | undefined;
   /** Of the execution: below who began it, in whose trace it is. */
   span: Span;
+  timings: Timings;
 }
 
 /** An operation of the supergraph that was there when it was checked. */
@@ -63,6 +65,7 @@ interface Caller {
   span: Span;
   deadline: number;
   signal: AbortSignal;
+  timings: Timings;
 }
 
 export interface EndpointParts {
@@ -95,20 +98,32 @@ export class Endpoint {
       "url.path": "/graphql",
       "url.scheme": "http",
     });
-    const answer = await this.#told(request, signal, span);
+    const timings = new Timings();
+    const answer = await this.#told(request, signal, span, timings);
+    if (answer.status === 304) timings.note("cache", "revalidated");
+    answer.headers[TIMING_HEADER] = timings.total();
+    const madeFor = text(headers[REQUEST_ID_HEADER]);
+    if (madeFor) answer.headers[MADE_FOR_HEADER] = madeFor;
     span.say({ "http.response.status_code": answer.status });
     if (answer.status >= 500) span.fail(String(answer.status));
     span.end();
+    const { status } = answer;
+    this.#parts.log.debug("answered", { method: methodOf(method), status, trace_id: span.traceId });
     return answer;
   }
 
-  async #told(request: IncomingMessage, signal: AbortSignal, span: Span): Promise<Answer> {
+  async #told(
+    request: IncomingMessage,
+    signal: AbortSignal,
+    span: Span,
+    timings: Timings,
+  ): Promise<Answer> {
     const { headers } = request;
     try {
       const shown = [text(headers[TOKEN_HEADER]), text(headers[TENANT_HEADER])] as const;
       const tenant = tenantOf(this.#parts.token, ...shown);
       const deadline = performance.now() + timeoutMs(text(headers[TIMEOUT_HEADER]));
-      const caller = { tenant, span, deadline, signal };
+      const caller = { tenant, span, deadline, signal, timings };
       const target = targetOf(request.url ?? "");
       const [mediaType = ""] = (headers["content-type"] ?? "").split(";", 1);
       const kind = mediaType.trim().toLowerCase();
@@ -182,7 +197,9 @@ export class Endpoint {
       const asked = isForm ? await fromForm(contentType, body) : fromJson(body);
       const operation = await this.#checked(asked, caller.tenant);
       if (operation.isQuery && !isForm) return this.#shared(operation, release, caller);
-      return this.#execute(operation, release, caller, caller.signal);
+      const own = await this.#execute(operation, release, caller, caller.signal);
+      caller.timings.take(own.timings, false);
+      return own;
     });
     const accepted = request.headers.accept ?? "";
     const isNew = accepted.includes(RESPONSE_TYPE) && !accepted.includes(JSON_TYPE);
@@ -231,7 +248,8 @@ export class Endpoint {
       return answer.status === 200 ? answer.maker : undefined;
     } catch (error) {
       caller.signal.throwIfAborted();
-      log.warning("standing not known", { reason: String(error) });
+      const { traceId } = caller.span;
+      log.warning("standing not known", { reason: String(error), trace_id: traceId });
       return undefined; // the execution will say what is wrong
     }
   }
@@ -246,6 +264,7 @@ export class Endpoint {
         return this.#execute(operation, release, caller, signal);
       });
       if (!isMine) caller.span.join(outcome.span);
+      caller.timings.take(outcome.timings, !isMine);
       return outcome;
     } catch (error) {
       if (error instanceof Late) return late(caller.span);
@@ -279,7 +298,8 @@ export class Endpoint {
     const note = (error: GraphQLError) => this.#unexpected(error, span.traceId);
     const errors = (result.errors ?? []).map((error) => masked(error, note));
     const data = JSON.stringify(result.data ?? null);
-    return { data, errors, maker: errors.length ? undefined : call.madeBy(), span };
+    const maker = errors.length ? undefined : call.madeBy();
+    return { data, errors, maker, span, timings: call.timings };
   }
 
   /** An outcome as one of those who share it is told it. */
@@ -287,7 +307,8 @@ export class Endpoint {
     if (!errors.length) return `{"data":${data}}`;
     // What went wrong is logged, here and behind, with the trace of who began.
     const begun = span.traceId;
-    if (traceId !== begun) this.#parts.log.info("errors of a shared execution", { traceId, begun });
+    const { log } = this.#parts;
+    if (traceId !== begun) log.info("errors of a shared execution", { trace_id: traceId, begun });
     const own = errors.map((error) => traced(error, traceId));
     return `{"data":${data},"errors":${JSON.stringify(own)}}`;
   }
@@ -319,7 +340,7 @@ export class Endpoint {
   #unexpected(error: unknown, traceId: string): void {
     const cause = (error as GraphQLError | undefined)?.originalError ?? error;
     const reason = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
-    this.#parts.log.error("unexpected error", { reason, traceId });
+    this.#parts.log.error("unexpected error", { reason, trace_id: traceId });
   }
 }
 
@@ -327,7 +348,7 @@ export class Endpoint {
 function late(span: Span): Outcome {
   const extensions = { code: "DEADLINE_EXCEEDED" };
   const errors = [{ message: "no answer within the deadline", extensions }];
-  return { data: "null", errors, maker: undefined, span };
+  return { data: "null", errors, maker: undefined, span, timings: new Timings() };
 }
 
 function json(

@@ -110,6 +110,7 @@ export class Executions {
       if (!result || answer.status >= 500) throw new SubgraphLost(`status ${answer.status}`);
       breaker.succeeded();
       call.answered(answer.maker);
+      call.timings.hear(answer.timings);
       return { result: located(result, sent, variables), maker: answer.maker };
     } catch (error) {
       if (error instanceof SubgraphLate) {
@@ -123,7 +124,7 @@ export class Executions {
       }
       breaker.failed();
       const reason = String(error.cause ?? error.message);
-      this.#log.warning("subgraph lost", { subgraph: name, reason, traceId: call.span.traceId });
+      this.#log.warning("subgraph lost", { subgraph: name, reason, trace_id: call.span.traceId });
       return unmade(lost(name, isModel, sent, variables));
     }
   }

@@ -1,6 +1,7 @@
 // Lines on standard error, in the form that the other processes of the mesh write.
 
 export interface Log {
+  debug(event: string, fields?: Record<string, unknown>): void;
   info(event: string, fields?: Record<string, unknown>): void;
   warning(event: string, fields?: Record<string, unknown>): void;
   error(event: string, fields?: Record<string, unknown>): void;
@@ -19,7 +20,7 @@ export function createLog(level: string, asJson: boolean): Log {
       : [`${timestamp} [${name.padEnd(8)}] ${event}`, ...Object.entries(fields).map(shown)].join(" ");
     process.stderr.write(`${line}\n`);
   };
-  return { info: at("info"), warning: at("warning"), error: at("error") };
+  return { debug: at("debug"), info: at("info"), warning: at("warning"), error: at("error") };
 }
 
 function shown([name, value]: [string, unknown]): string {

@@ -1,5 +1,6 @@
 // The gateway's process: `node federation/gateway/main.ts`.
 import { Bodies } from "./bodies.ts";
+import contract from "./contract.json" with { type: "json" };
 import { Documents, readManifest } from "./documents.ts";
 import { Endpoint } from "./endpoint.ts";
 import { Executions } from "./execution.ts";
@@ -13,7 +14,7 @@ import { Subgraphs } from "./subgraphs.ts";
 import { SupergraphFile } from "./supergraph.ts";
 import { startTracing } from "./tracing.ts";
 
-const GRACE_MS = 10_000;
+const GRACE_MS = contract.defaultTimeoutMs; // nothing has a longer deadline
 
 async function main(settings: Settings): Promise<void> {
   const { token, onlyKnown, production } = settings;
@@ -43,16 +44,34 @@ async function main(settings: Settings): Promise<void> {
   const page = production || onlyKnown ? undefined : graphiqlPage(known.values());
   const server = new GatewayServer(endpoint, () => subgraphs.ready(), page);
   const port = await server.listen(settings.port, settings.host);
-  log.info("serving", { address: `${settings.host}:${port}` });
-  await new Promise<void>((resolve) => {
-    process.once("SIGTERM", resolve);
-    process.once("SIGINT", resolve);
+  const ending = toldToEnd(settings.lameDuckMs, () => {
+    log.info("draining");
+    server.leave();
   });
-  log.info("draining");
+  log.info("serving", { address: `${settings.host}:${port}` });
+  await ending;
   await server.close(GRACE_MS);
   await router.close();
   await Promise.all([subgraphs, ...foreign.values()].map((each) => each.close()));
   await tracing.close();
+}
+
+/**
+ * Waits for a signal, and on SIGTERM for so long again: until nobody sends anything new. SIGINT, and a
+ * second signal, cut that short. As services/serving/ending.py.
+ */
+function toldToEnd(lameDuckMs: number, begin: () => void): Promise<void> {
+  return new Promise((resolve) => {
+    let isTold = false;
+    const told = (isUrgent: boolean) => {
+      if (!isTold) begin();
+      if (isUrgent || isTold) return resolve();
+      isTold = true;
+      setTimeout(resolve, lameDuckMs);
+    };
+    process.on("SIGTERM", () => told(false));
+    process.on("SIGINT", () => told(true));
+  });
 }
 
 try {

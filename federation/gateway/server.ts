@@ -18,6 +18,7 @@ export class GatewayServer {
   readonly #ready: () => Promise<boolean>;
   readonly #page: Page | undefined;
   readonly #server: Server;
+  #isLeaving = false;
 
   constructor(endpoint: Endpoint, ready: () => Promise<boolean>, page: Page | undefined) {
     this.#endpoint = endpoint;
@@ -42,6 +43,11 @@ export class GatewayServer {
     });
   }
 
+  /** Say that nothing new should come, and serve on. */
+  leave(): void {
+    this.#isLeaving = true;
+  }
+
   /** Take nothing new, and let what is in flight finish for so long. */
   async close(graceMs: number): Promise<void> {
     const closed = new Promise((resolve) => this.#server.close(resolve));
@@ -60,7 +66,7 @@ export class GatewayServer {
     const answer = await this.#answer(request, left.signal);
     if (response.destroyed) return;
     // What is refused before all of it was read would be taken for the next request.
-    if (!request.complete || !this.#server.listening) response.setHeader("connection", "close");
+    if (!request.complete || this.#isLeaving) response.setHeader("connection", "close");
     const length = answer.status === 304 ? {} : { "content-length": Buffer.byteLength(answer.body) };
     response.writeHead(answer.status, { ...answer.headers, ...length });
     response.end(request.method === "HEAD" ? undefined : answer.body);
@@ -68,9 +74,9 @@ export class GatewayServer {
 
   async #answer(request: IncomingMessage, left: AbortSignal): Promise<Answer> {
     const path = (request.url ?? "").split("?", 1)[0];
-    if (path === "/healthz") return status(200, "ok");
+    if (path === "/healthz") return this.#isLeaving ? status(503, "ending") : status(200, "ok");
     if (path === "/readyz") {
-      return (await this.#ready()) ? status(200, "ready") : status(503, "not ready");
+      return !this.#isLeaving && (await this.#ready()) ? status(200, "ready") : status(503, "not ready");
     }
     if (path !== PATH) return status(404, "there is nothing here");
     if (this.#page && request.url === PATH && request.method === "GET" && wantsPage(request)) {

@@ -23,7 +23,10 @@ export interface Settings {
   timeoutsMs: ReadonlyMap<string, number>;
   /** Request bodies in memory at once, all of them together. */
   uploadBudgetBytes: number;
+  /** How long to serve on after SIGTERM, while saying that one does not. */
+  lameDuckMs: number;
   logLevel: string;
+  /** By default where nobody looks at a terminal. */
   logJson: boolean;
 }
 
@@ -50,8 +53,9 @@ export function settingsOf(env: NodeJS.ProcessEnv): Settings {
     pollMs: whole("SUPERGRAPH_POLL_MS", text("SUPERGRAPH_POLL_MS", "2000")),
     timeoutsMs: timeouts(text("SUBGRAPH_TIMEOUTS_MS")),
     uploadBudgetBytes: whole("UPLOAD_BUDGET_BYTES", text("UPLOAD_BUDGET_BYTES", "256000000")),
+    lameDuckMs: seconds("LAME_DUCK_S", text("LAME_DUCK_S", "2")) * 1000,
     logLevel: text("LOG_LEVEL", "info"),
-    logJson: flag("LOG_JSON", text("LOG_JSON")),
+    logJson: flag("LOG_JSON", text("LOG_JSON", String(!process.stderr.isTTY))),
   };
   if (!settings.token && !isLoopback(settings.host)) {
     throw new InvalidSettings(
@@ -64,6 +68,11 @@ export function settingsOf(env: NodeJS.ProcessEnv): Settings {
 function whole(name: string, value: string): number {
   if (/^\d{1,9}$/.test(value)) return Number(value);
   throw new InvalidSettings(`${name.toLowerCase()}: '${value}' is no whole number`);
+}
+
+function seconds(name: string, value: string): number {
+  if (/^\d{1,5}(\.\d+)?$/.test(value)) return Number(value);
+  throw new InvalidSettings(`${name.toLowerCase()}: '${value}' is no number of seconds`);
 }
 
 function flag(name: string, value: string): boolean {

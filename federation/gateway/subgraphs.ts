@@ -6,6 +6,7 @@ import { type FormData, Pool } from "undici";
 
 import type { Call, Maker } from "./call.ts";
 import { TENANT_HEADER, TOKEN_HEADER } from "./tenancy.ts";
+import { TIMING_HEADER } from "./timing.ts";
 import { type Span, Spans } from "./tracing.ts";
 
 export const RELEASE_HEADER = "x-visionmesh-release";
@@ -41,6 +42,8 @@ export interface SubgraphAnswer {
   /** Nothing when it has no release, or is of another team. */
   maker: Maker | undefined;
   content: unknown;
+  /** How long models took, as Server-Timing; of other teams nothing is believed. */
+  timings: string;
 }
 
 /** One of several questions to subgraphs of ours. */
@@ -56,7 +59,7 @@ interface Place {
   pool: Pool;
   path: string;
   downUntil: number;
-  /** It took a request and gave no answer: it must say that it lives before it is sent another. */
+  /** It took a request and gave no answer, or ends: it must say that it lives before it is sent another. */
   isSuspect: boolean;
   isProbed: boolean;
 }
@@ -180,11 +183,14 @@ export class Subgraphs {
       try {
         span.say({ "server.address": place.host, "server.port": place.port });
         const answer = await place.pool.request({ method: "POST", path, headers, body, signal });
+        // It ends, or it may: it must say that it lives before it is sent another.
+        if (answer.headers.connection === "close" && !this.#isForeign) this.#suspect(place);
         const text = await answer.body.text();
         return {
           status: answer.statusCode,
           maker: this.#isForeign ? undefined : makerOf(answer.headers),
           content: answer.statusCode === 404 ? undefined : JSON.parse(text), // a path it does not have
+          timings: this.#isForeign ? "" : timingsOf(answer.headers),
         };
       } catch (error) {
         call.signal.throwIfAborted();
@@ -278,15 +284,21 @@ function told(span: Span, status: number): void {
   if (status >= 400) span.fail(String(status));
 }
 
+type Written = Partial<Record<"status" | "release" | "representation" | "content", unknown>>;
+
 /** The answers of several parts; all of them have what was said to all. */
-function partsOf({ status, content }: SubgraphAnswer, count: number): SubgraphAnswer[] {
+function partsOf({ status, content, timings }: SubgraphAnswer, count: number): SubgraphAnswer[] {
   if (!Array.isArray(content) || content.length !== count) {
-    return Array.from({ length: count }, () => ({ status, maker: undefined, content }));
+    return Array.from({ length: count }, () => ({ status, maker: undefined, content, timings }));
   }
-  return content.map((part: Partial<Record<"status" | "release" | "representation" | "content", unknown>>) => ({
+  return content.map((part: Written, index) => ({
     status: typeof part.status === "number" ? part.status : 500,
-    maker: makerOf({ [RELEASE_HEADER]: part.release, [REPRESENTATION_HEADER]: part.representation }),
+    maker: makerOf({
+      [RELEASE_HEADER]: part.release,
+      [REPRESENTATION_HEADER]: part.representation,
+    }),
     content: part.content,
+    timings: index ? "" : timings, // of all of them
   }));
 }
 
@@ -329,6 +341,11 @@ function makerOf(headers: Record<string, unknown>): Maker | undefined {
   const representation = headers[REPRESENTATION_HEADER];
   if (typeof release !== "string" || !release) return undefined;
   return { release, representation: typeof representation === "string" ? representation : "" };
+}
+
+function timingsOf(headers: Record<string, unknown>): string {
+  const told = headers[TIMING_HEADER];
+  return typeof told === "string" ? told : "";
 }
 
 function neverConnected(error: unknown): boolean {

@@ -15,6 +15,8 @@ from services.media.objects import Objects
 from services.media.store import ImageStore
 from services.releases.releases import Releases
 from services.rest.bodies import BodyReader
+from services.serving.connections import close_at_the_end
+from services.serving.ending import Ending
 from services.serving.spans import Recorder
 from services.serving.tenancy import Trust
 
@@ -25,8 +27,13 @@ def create_app(
     objects: Objects,
     names: Iterable[str],
     recorder: Recorder | None = None,
+    ending: Ending | None = None,
 ) -> web.Application:
-    """The application. It uses `mesh` and does not close it; `recorder` takes its spans."""
+    """The application. It uses `mesh` and does not close it; `recorder` takes its spans.
+
+    From when the `ending` begins, it is neither healthy nor ready.
+    """
+    ending = ending or Ending()
     images = ImageStore(objects)
     releases = Releases(objects, mesh, ttl_s=settings.versions_ttl_s)
     bodies = BodyReader(settings.upload_budget_bytes, settings.body_timeout_s)
@@ -37,10 +44,11 @@ def create_app(
     )
 
     async def healthz(_request: web.Request) -> web.Response:
-        return web.json_response({"status": "ok"})
+        status = HTTPStatus.SERVICE_UNAVAILABLE if ending.begun else HTTPStatus.OK
+        return web.json_response({"status": "ending" if ending.begun else "ok"}, status=status)
 
     async def readyz(_request: web.Request) -> web.Response:
-        ready = releases.introduced
+        ready = releases.introduced and not ending.begun
         status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
         return web.json_response({"ready": ready}, status=status)
 
@@ -54,4 +62,5 @@ def create_app(
         await images.close()
 
     app.cleanup_ctx.append(collaborators)
+    close_at_the_end(app, ending)
     return app

@@ -28,7 +28,8 @@ from services.media.store import ImageStore
 from services.releases.releases import Releases
 from services.rest.bodies import BodyReader
 from services.rest.problems import HttpError
-from services.serving import deadline, http_spans, tenancy, tracing
+from services.serving import deadline, http_spans, tenancy, timing, tracing
+from services.serving.logs import answered
 from services.serving.spans import Recorder
 from services.serving.tenancy import Trust
 
@@ -131,6 +132,14 @@ class Endpoints:
         return response
 
     async def _admitted(self, request: web.Request, answer: Answer) -> web.Response:
+        timings = timing.collect()
+        response = await self._written(request, answer)
+        if taken := timings.told():
+            response.headers[timing.HEADER] = taken
+        answered(method=request.method, path=request.path, status=response.status)
+        return response
+
+    async def _written(self, request: web.Request, answer: Answer) -> web.Response:
         """Answer for who the caller says that it asks for, in the time that it gives."""
         try:
             tenancy.act_for("")
@@ -174,7 +183,7 @@ class Endpoints:
             parts = requests.parts_from_json(body)
             # A task each: what is asked of one service by several goes out at the same time.
             replies = await asyncio.gather(*(self._part(request, part) for part in parts))
-        answered = [
+        content = [
             {
                 "status": reply.status,
                 "release": reply.release,
@@ -183,7 +192,7 @@ class Endpoints:
             }
             for reply in replies
         ]
-        return _json_response(answered, HTTPStatus.OK, {hdrs.CACHE_CONTROL: "no-store"})
+        return _json_response(content, HTTPStatus.OK, {hdrs.CACHE_CONTROL: "no-store"})
 
     async def _part(self, request: web.Request, part: Part) -> Reply:
         traceparent, state = part.trace.get(tracing.HEADER), part.trace.get(tracing.STATE_HEADER)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
-import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
@@ -19,11 +17,9 @@ from federation.subgraphs.settings import SubgraphSettings
 from services.client.mesh import MeshClient
 from services.errors import InvalidArgument
 from services.media.objects import Objects
+from services.serving.ending import GRACE_S, Ending
 from services.serving.spans import Recorder
 from services.serving.telemetry import recording
-
-GRACE_S: Final = 10.0
-"""How long requests in flight may go on after the server was asked to stop."""
 
 KEEPALIVE_S: Final = 90.0
 """How long an idle connection stays open: longer than the gateway keeps its own end of it."""
@@ -56,13 +52,14 @@ async def subgraph_server(
     objects: Objects,
     names: Sequence[str],
     recorder: Recorder | None = None,
+    ending: Ending | None = None,
 ) -> AsyncIterator[int]:
     """Serve subgraphs and yield the port; on leaving, drain for up to `GRACE_S` seconds.
 
     Port 0 takes any free one. Raises OSError when the port is taken.
     """
     runner = web.AppRunner(
-        create_app(settings, mesh, objects, names, recorder),
+        create_app(settings, mesh, objects, names, recorder, ending),
         # The gateway hanging up ends the work on its request.
         handler_cancellation=True,
         access_log=access_logger if settings.access_log else None,
@@ -79,26 +76,22 @@ async def subgraph_server(
 
 
 async def serve(settings: SubgraphSettings, client: type[MeshClient] = MeshClient) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what is in flight.
+    """Serve until it is asked to end, then finish what is in flight.
 
     `client` is how the mesh is asked. Raises OSError when the port is taken, VisionmeshError when
     the object store cannot be opened or a subgraph is not known.
     """
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stopped.set)
+    ending = Ending.by_signals(settings.lame_duck_s)
     names = chosen(settings.subgraphs)
     objects = Objects.open(settings.object_store)
     async with (
         recording("subgraphs", f"{settings.host}:{settings.port}") as recorder,
         client(settings.mesh_address, token=settings.token) as mesh,
-        subgraph_server(settings, mesh, objects, names, recorder) as port,
+        subgraph_server(settings, mesh, objects, names, recorder, ending) as port,
     ):
         # What is there now stays: the collector need not look at it again with every request.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*COLLECTIONS)
         _log.info("serving", address=f"{settings.host}:{port}", subgraphs=names)
-        await stopped.wait()
-        _log.info("draining")
+        await ending.wait()

@@ -78,8 +78,14 @@ def up(
         typer.Option(envvar="VISIONMESH_LOG_LEVEL", help="Least severe lines to log."),
     ] = "info",
     json_logs: Annotated[
-        bool, typer.Option("--json-logs", envvar="VISIONMESH_LOG_JSON", help="Log lines as JSON.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--json-logs/--plain-logs",
+            envvar="VISIONMESH_LOG_JSON",
+            help="Log lines as JSON, or for people. By default JSON where there is no terminal.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Start the whole mesh, and keep it running until Ctrl-C.
 
@@ -92,19 +98,20 @@ def up(
     from mesh.ports import address
     from mesh.programs import MeshOptions
 
+    as_json = not sys.stderr.isatty() if json_logs is None else json_logs
     options = MeshOptions(
         port=port,
         data_dir=data,
         replicas=parse_replicas(replicas or []),
         store_url=store,
         log_level=log_level,
-        log_json=json_logs,
+        log_json=as_json,
         host=address(host),
         config_file=config,
         cache_dir=cache,
         traces=plan(otlp, jaeger, os.environ),
     )
-    style = Style(colour=_in_colour(), as_json=json_logs)
+    style = Style(colour=_in_colour(), as_json=as_json)
     mesh = Mesh(options, stream=sys.stderr, style=style)
     try:
         killed = asyncio.run(_run(mesh))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar, cast
 
 import grpc
 from opentelemetry.trace import SpanKind
 
-from services.serving import rpc_spans, tracing
+from services.serving import rpc_spans, timing, tracing
 from services.serving.spans import Attributes
 
 Request = TypeVar("Request", contravariant=True)
@@ -24,7 +24,7 @@ class _Method(Generic[Request, Response]):
         path: str,
         attributes: Attributes,
         inside: bool,
-        call: Callable[..., Awaitable[Response]],
+        call: Callable[..., grpc.aio.UnaryUnaryCall[Any, Response]],
     ) -> None:
         self._name, about = rpc_spans.of_call(path)
         self._attributes = {**about, **attributes}
@@ -42,10 +42,10 @@ class _Method(Generic[Request, Response]):
         headers = tracing.headers(span) or (tracing.untraced() if self._inside else ())
         metadata = (*metadata, *headers)
         if span is None:
-            return await self._call(request, timeout=timeout, metadata=metadata)
+            return await self._answered(request, timeout, metadata)
         code = grpc.StatusCode.UNKNOWN
         try:
-            response = await self._call(request, timeout=timeout, metadata=metadata)
+            response = await self._answered(request, timeout, metadata)
             code = grpc.StatusCode.OK
             return response
         except grpc.aio.AioRpcError as error:
@@ -57,6 +57,18 @@ class _Method(Generic[Request, Response]):
         finally:
             rpc_spans.answered(span, code, client=True)
             span.end()
+
+    async def _answered(
+        self, request: Request, timeout: float | None, metadata: Sequence[tuple[str, str]]
+    ) -> Response:
+        call = self._call(request, timeout=timeout, metadata=metadata)
+        response = await call
+        timings = timing.current()
+        if timings is not None:
+            for name, value in await call.trailing_metadata() or ():
+                if name == timing.HEADER and isinstance(value, str):
+                    timings.hear(value)
+        return response
 
 
 class _Channel:

@@ -12,7 +12,7 @@ import grpc
 from services import catalog, errors
 from services.client.calls import traced
 from services.limits import DEFAULT_BATCH_TIMEOUT_S, DEFAULT_TIMEOUT_S, MAX_MESSAGE_BYTES
-from services.serving import deadline, status, tenancy
+from services.serving import deadline, status, tenancy, timing
 from visionmesh.common.v1.image_pb2 import ImageRef
 from visionmesh.common.v1.model_pb2 import Model
 from visionmesh.detection.v1 import detection_pb2
@@ -155,7 +155,7 @@ class MeshClient:
 
         With a `model_version` results are that version's, or ResultNotFound.
         """
-        with _ModelCall("nsfw"):
+        with _ModelCall("nsfw"), timing.asking("nsfw"):
             response = await self._call(
                 self._nsfw.Classify,
                 nsfw_pb2.ClassifyRequest(images=images, model_version=model_version),
@@ -187,7 +187,7 @@ class MeshClient:
             labels=labels,
             max_results=max_results,
         )
-        with _ModelCall("detection"):
+        with _ModelCall("detection"), timing.asking("detection"):
             response = await self._call(
                 self._detection.Detect,
                 request,
@@ -211,7 +211,7 @@ class MeshClient:
         request = ocr_pb2.ReadRequest(
             images=images, model_version=model_version, min_score=min_score
         )
-        with _ModelCall("ocr"):
+        with _ModelCall("ocr"), timing.asking("ocr"):
             response = await self._call(
                 self._ocr.Read,
                 request,
@@ -243,7 +243,7 @@ class MeshClient:
             brands=brands,
             max_results=max_results,
         )
-        with _ModelCall("logo"):
+        with _ModelCall("logo"), timing.asking("logo"):
             response = await self._call(
                 self._logo.Recognize,
                 request,
@@ -294,12 +294,13 @@ class MeshClient:
 
         With a `release` the verdict is that release's. Raises ReleaseNotFound.
         """
-        response = await self._call(
-            self._moderation.Moderate,
-            moderation_pb2.ModerateRequest(images=images, policy=policy, release=release),
-            _timeout_s(timeout_s, images),
-            _one([image.digest for image in images]),
-        )
+        with timing.asking("moderation"):
+            response = await self._call(
+                self._moderation.Moderate,
+                moderation_pb2.ModerateRequest(images=images, policy=policy, release=release),
+                _timeout_s(timeout_s, images),
+                _one([image.digest for image in images]),
+            )
         return list(response.outcomes)
 
     async def evaluate(
@@ -317,18 +318,19 @@ class MeshClient:
         With a `release` the verdict is that release's; the models in `without` count as missing.
         With `replays`, the audit entries that are given again, nothing is recorded.
         """
-        response = await self._call(
-            self._moderation.Evaluate,
-            moderation_pb2.EvaluateRequest(
-                digests=digests,
-                policy=policy,
-                release=release,
-                without=without,
-                replays=replays,
-            ),
-            _timeout_s(timeout_s, digests),
-            _one(digests),
-        )
+        with timing.asking("moderation"):
+            response = await self._call(
+                self._moderation.Evaluate,
+                moderation_pb2.EvaluateRequest(
+                    digests=digests,
+                    policy=policy,
+                    release=release,
+                    without=without,
+                    replays=replays,
+                ),
+                _timeout_s(timeout_s, digests),
+                _one(digests),
+            )
         return list(response.outcomes)
 
     async def list_policies(

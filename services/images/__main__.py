@@ -13,6 +13,7 @@ from services.images.retention import Retention
 from services.images.servicer import ImagesServicer
 from services.images.settings import ImagesSettings
 from services.images.sweeper import Sweeper
+from services.media.exclusion import Exclusion
 from services.media.objects import Objects
 from services.media.store import ImageStore
 from services.results.results import Results
@@ -40,6 +41,7 @@ async def main() -> None:
         concurrency=settings.decode_concurrency,
         on_gone=results.forget,
         on_kept=results.admit,
+        exclusion=Exclusion(settings.data_dir),
     )
     sweeper = Sweeper(store, objects, Retention(settings.retention_days))
     diagnostics.watch("deletions", lambda: sweeper.ailment)

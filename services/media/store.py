@@ -10,17 +10,17 @@ import asyncio
 import contextlib
 import hashlib
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, TypeVar
-from weakref import WeakValueDictionary
 
 import structlog
 
 from services import errors
 from services.media.decode import inspect
+from services.media.exclusion import Exclusion
 from services.media.formats import jpeg
 from services.media.info import ImageInfo, check_bytes
 from services.media.layout import image_folder as image_folder
@@ -68,12 +68,14 @@ class ImageStore:
         on_gone: Heed = nobody_is_told,
         on_kept: Heed = nobody_is_told,
         clock: Clock = utc_now,
+        exclusion: Exclusion | None = None,
     ) -> None:
         """`concurrency` images are decoded at once, of big ones only one: see BIG_PIXELS.
 
         `on_gone` is told of each image that nobody has any more, again and again until it does not
         raise StoreUnavailable; `on_kept` of each that a tenant has from now on, whether or not
-        others had it. They are never told of one image at the same time.
+        others had it. They are never told of one image at the same time. `exclusion` is whose turn
+        it is with an image, by default among the callers of this store.
         """
         self._objects = objects
         self._on_kept = on_kept
@@ -81,7 +83,7 @@ class ImageStore:
         self._ownership = Ownership(objects, on_gone, clock)
         self._slots = asyncio.Semaphore(concurrency)
         self._big = asyncio.Semaphore(1)
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._exclusion = exclusion or Exclusion()
         self._begun: set[asyncio.Task[Any]] = set()
 
     async def create(self, tenant: str, data: bytes, digest: str = "") -> tuple[ImageRecord, bool]:
@@ -211,7 +213,7 @@ class ImageStore:
             raise errors.DigestMismatch(
                 f"digest: the bytes hash to {digest}, not to {expected}", field="digest"
             )
-        async with self._alone(digest):
+        async with self._exclusion.alone(digest):
             found = await self._ownership.row(tenant, digest)
             if found is not None and await self._is_whole(tenant, found):
                 return await self._renew(tenant, found), False
@@ -255,7 +257,7 @@ class ImageStore:
         return renewed
 
     async def _delete(self, tenant: str, digest: str, before: datetime | None) -> bool:
-        async with self._alone(digest):
+        async with self._exclusion.alone(digest):
             if await self._objects.get(row_path(tenant, digest)) is None:
                 return False
             if before is not None:
@@ -270,11 +272,11 @@ class ImageStore:
             return True
 
     async def _bury(self, digest: str) -> bool:
-        async with self._alone(digest):
+        async with self._exclusion.alone(digest):
             return await self._ownership.bury(digest)
 
     async def _tidy(self, digest: str, heir: str) -> bool:
-        async with self._alone(digest):
+        async with self._exclusion.alone(digest):
             return await self._ownership.tidy(digest, heir)
 
     async def _blob(self, digest: str, name: str) -> bytes:
@@ -282,15 +284,6 @@ class ImageStore:
         if data is None:
             raise _not_found(digest)
         return data
-
-    @contextlib.asynccontextmanager
-    async def _alone(self, digest: str) -> AsyncIterator[None]:
-        """One write or deletion of an image at a time."""
-        lock = self._locks.get(digest)
-        if lock is None:
-            lock = self._locks[digest] = asyncio.Lock()
-        async with lock:
-            yield
 
     async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
         """Do something to its end, also when the caller is cancelled meanwhile."""

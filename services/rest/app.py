@@ -35,6 +35,8 @@ from services.rest.stored import Stored
 from services.rest.uploads import Uploads
 from services.rest.verdicts import Verdicts
 from services.results.results import Results
+from services.serving.connections import close_at_the_end
+from services.serving.ending import Ending
 from services.serving.spans import Recorder
 from services.serving.tenancy import Trust
 
@@ -54,9 +56,15 @@ SCHEMAS: Final = (
 
 
 def create_app(
-    settings: RestSettings, mesh: MeshClient, objects: Objects, recorder: Recorder | None = None
+    settings: RestSettings,
+    mesh: MeshClient,
+    objects: Objects,
+    recorder: Recorder | None = None,
+    ending: Ending | None = None,
 ) -> web.Application:
     """The application. It uses `mesh` and does not close it; `recorder` takes its spans.
+
+    From when the `ending` begins, it is neither healthy nor ready.
 
     Of `objects` it reads whose an image is and what is stored of it; it writes releases.
     """
@@ -100,7 +108,8 @@ def create_app(
     named = ReleaseHandlers(releases, kinds["Release"])
     audit = AuditHandlers(mesh, kinds["AuditPage"])
     brands = BrandHandlers(mesh, bodies, kinds["Brand"], kinds["BrandPage"])
-    service = ServiceHandlers(mesh, releases, contract)
+    ending = ending or Ending()
+    service = ServiceHandlers(mesh, releases, contract, ending)
     docs = DocsHandlers(settings.viewer_dir)
 
     app = web.Application(middlewares=[around(Trust(settings.token), recorder)])
@@ -146,4 +155,5 @@ def create_app(
         await store.close()
 
     app.cleanup_ctx.append(collaborators)
+    close_at_the_end(app, ending)
     return app

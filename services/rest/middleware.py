@@ -1,7 +1,9 @@
-"""What happens around every request: its trace, its tenant, and what becomes of what goes wrong."""
+"""What happens around every request: its trace, tenant and times, and what becomes of what goes
+wrong."""
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Final
 
 import structlog
@@ -10,7 +12,8 @@ from aiohttp.typedefs import Handler, Middleware
 
 from services.errors import VisionmeshError
 from services.rest import problems
-from services.serving import http_spans, tenancy, tracing
+from services.serving import http_spans, tenancy, timing, tracing
+from services.serving.logs import answered
 from services.serving.spans import Recorder
 
 OWNED: Final = "/v1/"
@@ -33,6 +36,7 @@ def around(trust: tenancy.Trust, recorder: Recorder | None = None) -> Middleware
         return response
 
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        timings = timing.collect()
         try:
             _adopt_tenant(request, trust)
             response = await handler(request)
@@ -47,8 +51,14 @@ def around(trust: tenancy.Trust, recorder: Recorder | None = None) -> Middleware
             response = problems.internal()
         headers = response.headers
         headers["x-trace-id"] = tracing.trace_id()
+        if response.status == HTTPStatus.NOT_MODIFIED:
+            timings.note("cache", timing.REVALIDATED)
+        headers[timing.HEADER] = timings.total()
+        if made_for := request.headers.get(timing.REQUEST_ID):
+            headers[timing.MADE_FOR] = made_for
         headers["X-Content-Type-Options"] = "nosniff"
         headers[hdrs.SERVER] = "visionmesh"  # and not which versions of what it runs on
+        answered(method=request.method, path=request.path, status=response.status)
         return response
 
     return middleware

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
-import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -17,11 +15,9 @@ from services.client.mesh import MeshClient
 from services.media.objects import Objects
 from services.rest.app import create_app
 from services.rest.settings import RestSettings
+from services.serving.ending import GRACE_S, Ending
 from services.serving.spans import Recorder
 from services.serving.telemetry import recording
-
-GRACE_S: Final = 10.0
-"""How long requests in flight may go on after the server was asked to stop."""
 
 KEEPALIVE_S: Final = 90.0
 """How long an idle connection stays open: longer than Envoy keeps its own end of it."""
@@ -34,14 +30,18 @@ _log = structlog.get_logger()
 
 @asynccontextmanager
 async def rest_server(
-    settings: RestSettings, mesh: MeshClient, objects: Objects, recorder: Recorder | None = None
+    settings: RestSettings,
+    mesh: MeshClient,
+    objects: Objects,
+    recorder: Recorder | None = None,
+    ending: Ending | None = None,
 ) -> AsyncIterator[int]:
     """Start the facade and yield its port; on leaving, drain it for up to `GRACE_S` seconds.
 
     Port 0 takes any free one. Raises OSError when the port is taken.
     """
     runner = web.AppRunner(
-        create_app(settings, mesh, objects, recorder),
+        create_app(settings, mesh, objects, recorder, ending),
         # A client that hangs up ends the work on its request.
         handler_cancellation=True,
         auto_decompress=False,
@@ -60,23 +60,19 @@ async def rest_server(
 
 
 async def serve(settings: RestSettings) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what is in flight.
+    """Serve until it is asked to end, then finish what is in flight.
 
     Raises OSError when the port is taken, VisionmeshError when the object store cannot be opened.
     """
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stopped.set)
+    ending = Ending.by_signals(settings.lame_duck_s)
     objects = Objects.open(settings.object_store)
     async with (
         recording("rest", f"{settings.host}:{settings.port}") as recorder,
         MeshClient(settings.mesh_address, token=settings.token) as mesh,
-        rest_server(settings, mesh, objects, recorder) as port,
+        rest_server(settings, mesh, objects, recorder, ending) as port,
     ):
         # What is there now stays: the collector need not look at it again with every request.
         gc.collect()
         gc.freeze()
         _log.info("serving", address=f"{settings.host}:{port}")
-        await stopped.wait()
-        _log.info("draining")
+        await ending.wait()

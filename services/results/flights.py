@@ -38,6 +38,10 @@ class Flights(Generic[K, V]):
         self._flights: dict[K, _Flight[V]] = {}
         self._tasks: set[asyncio.Task[V]] = set()
 
+    def __contains__(self, key: K) -> bool:
+        """Whether it is being made."""
+        return key in self._flights
+
     def __len__(self) -> int:
         """How many things are being made."""
         return len(self._flights)

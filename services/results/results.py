@@ -22,7 +22,7 @@ from services.results.flights import Flights
 from services.results.keys import ResultKey
 from services.results.memory import MAX_BYTES, MemoryTier
 from services.results.shared import Lease, SharedTier
-from services.serving import tracing
+from services.serving import timing, tracing
 from services.serving.attributes import MODEL_NAME, MODEL_VERSION, RESULT_TIER
 from services.serving.diagnostics import Diagnostics
 
@@ -98,6 +98,7 @@ class Results:
         value = self._memory.get(key)
         if value is not None:
             self._count("results.memory.hits")
+            timing.note(key.model, timing.STORED)
             tracing.event("result.hit", _IN_MEMORY)
         return value
 
@@ -130,6 +131,8 @@ class Results:
         value = self.remembered(key)
         if value is not None:
             return value
+        if key in self._flights:
+            timing.note(key.model, timing.JOINED)
         return fresh(await self._flights.join(key, lambda: self._fly(key, make, check)))
 
     async def forget(self, digest: str) -> None:
@@ -175,6 +178,7 @@ class Results:
             value = await self._after_claim(key, check, lease)
             if value is None:
                 self._missed()
+                timing.note(key.model, timing.MADE)
                 value = await make()
                 self._memory.put(key, value)
                 self._keep(key, value, lease)
@@ -205,6 +209,7 @@ class Results:
     def _found(self, tier: str, key: ResultKey, value: Value | None) -> Value | None:
         if value is not None:
             self._count(f"results.{tier}.hits")
+            timing.note(key.model, timing.STORED)
             tracing.event("result.hit", {RESULT_TIER: tier})
             self._memory.put(key, value)
         return value

@@ -28,7 +28,7 @@ from services.results.envelope import Value
 from services.results.flights import Flights
 from services.results.keys import ResultKey
 from services.results.results import Results
-from services.serving import deadline, elsewhere, tenancy, tracing
+from services.serving import deadline, elsewhere, tenancy, timing, tracing
 from services.serving.attributes import BATCH_SIZE, MODEL_NAME, MODEL_VERSION
 from services.serving.diagnostics import Diagnostics
 from services.serving.inline import check_digest, check_inline_bytes
@@ -292,9 +292,9 @@ class DataPlane(Generic[R]):
         """
         if not look.served:
             raise _not_stored()
-        return await self._visits.join(
-            (look.tenant, look.digest, look.version), lambda: self._look_inline(look)
-        )
+        visit = (look.tenant, look.digest, look.version)
+        timing.note(self._model.name, timing.JOINED if visit in self._visits else timing.MADE)
+        return await self._visits.join(visit, lambda: self._look_inline(look))
 
     async def _look_inline(self, look: _Look) -> tuple[int, int, Value]:
         tracing.describe({MODEL_NAME: self._model.name, MODEL_VERSION: look.version})

@@ -1,13 +1,15 @@
 """What happens around every call of every servicer, in one place and in one hop.
 
 The caller's trace, tenant and deadline become the context's, the request is checked against the
-contract's rules, a domain error becomes its gRPC status, and all of it is a span.
+contract's rules, a domain error becomes its gRPC status, and all of it is a span. Where results
+come from, and how long others took, is in the trailing metadata.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import Any, Final, NoReturn, cast
 
 import grpc
@@ -17,8 +19,9 @@ from google.rpc import status_pb2
 from protovalidate import FieldPathPb as FieldPath
 
 from services import errors
-from services.serving import deadline, elsewhere, rpc_spans, status, tenancy, tracing
+from services.serving import deadline, elsewhere, rpc_spans, status, tenancy, timing, tracing
 from services.serving.diagnostics import Diagnostics
+from services.serving.logs import answered
 from services.serving.spans import RecordedSpan, Recorder
 
 WATCHING: Final = ("/grpc.health.v1.Health/", "/visionmesh.serving.v1.DiagnosticsService/")
@@ -72,6 +75,7 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
 
     def _traced(self, method: str, answer: _Answer) -> Behaviour:
         name, attributes = rpc_spans.of_call(method)
+        answer = _logged(name, answer)
         counted = f"calls.{method.rpartition('/')[2]}"
 
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
@@ -110,12 +114,14 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
                     metadata.get(tenancy.TOKEN_HEADER), metadata.get(tenancy.TENANT_HEADER)
                 )
                 elsewhere.adopt(metadata.get(elsewhere.ATTEMPT_HEADER))
+                timings = timing.collect()
                 self._validate(request)
                 remaining = context.time_remaining()
-                if remaining is None:
-                    return await behaviour(request, context)
-                with deadline.limit(remaining):
-                    return await behaviour(request, context)
+                with deadline.limit(remaining) if remaining is not None else nullcontext():
+                    response = await behaviour(request, context)
+                if told := timings.told():
+                    context.set_trailing_metadata(((timing.HEADER, told),))
+                return response
             except asyncio.CancelledError:
                 raise  # the client has gone, or the server stops: nobody reads a status
             except grpc.aio.AbortError:
@@ -139,6 +145,17 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
                 field=field,
                 limit=first.message,
             )
+
+
+def _logged(name: str, answer: _Answer) -> _Answer:
+    async def call(
+        request: Any, context: grpc.aio.ServicerContext[Any, Any], metadata: dict[str, str]
+    ) -> Any:
+        response = await answer(request, context, metadata)
+        answered(method=name)
+        return response
+
+    return call
 
 
 async def _abort(

@@ -12,6 +12,8 @@ import structlog
 from services.serving import tracing
 from services.serving.settings import ServiceSettings
 
+_log = structlog.get_logger()
+
 
 def configure_logging(service: str, settings: ServiceSettings) -> None:
     """Send structlog's and the standard library's lines to standard error in one form."""
@@ -36,6 +38,7 @@ def configure_logging(service: str, settings: ServiceSettings) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(True)
     logging.getLogger("alembic").setLevel(logging.WARNING)  # tells of itself at every start
     structlog.configure(
         processors=[
@@ -47,6 +50,12 @@ def configure_logging(service: str, settings: ServiceSettings) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def answered(**fields: str | int) -> None:
+    """Tell who debugs of a request that was answered, whatever became of it."""
+    if logging.root.isEnabledFor(logging.DEBUG):
+        _log.debug("answered", **fields)
 
 
 def _in_context(service: str) -> structlog.types.Processor:

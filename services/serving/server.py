@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
-import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -18,6 +16,7 @@ from grpc_reflection.v1alpha import reflection
 from services import catalog
 from services.limits import MAX_MESSAGE_BYTES
 from services.serving.diagnostics import Diagnostics, DiagnosticsServicer
+from services.serving.ending import GRACE_S, Ending
 from services.serving.interceptor import MeshInterceptor
 from services.serving.settings import ServiceSettings
 from services.serving.spans import Recorder
@@ -27,9 +26,6 @@ from visionmesh.serving.v1.diagnostics_pb2_grpc import add_DiagnosticsServiceSer
 
 Register = Callable[[grpc.aio.Server], None]
 """Adds servicers to a server, as the generated `add_…Servicer_to_server` functions do."""
-
-GRACE_S: Final = 10.0
-"""How long calls in flight may go on after the server was asked to stop."""
 
 OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -58,12 +54,13 @@ async def grpc_server(
     token: str = "",
     diagnostics: Diagnostics | None = None,
     recorder: Recorder | None = None,
+    ending: Ending | None = None,
 ) -> AsyncIterator[int]:
     """Start a server and yield its port; on leaving, drain it for up to `GRACE_S` seconds.
 
     `services` are the full names of the gRPC services that are healthy once this has started.
     Port 0 takes any free one. Calls are believed who they are for when they show `token`, and
-    recorded as spans by the `recorder`.
+    recorded as spans by the `recorder`. From when the `ending` begins, health says NOT_SERVING.
     Raises RuntimeError when the port is taken.
     """
     diagnostics = diagnostics or Diagnostics()
@@ -76,6 +73,8 @@ async def grpc_server(
     reflection.enable_server_reflection(
         [*services, health.SERVICE_NAME, reflection.SERVICE_NAME], server
     )
+    if ending is not None:
+        ending.tell(healthy.enter_graceful_shutdown)
     bound = server.add_insecure_port(f"{host}:{port}")
     await server.start()
     try:
@@ -93,13 +92,10 @@ async def serve(
     settings: ServiceSettings,
     diagnostics: Diagnostics,
 ) -> None:
-    """Serve the catalog's process of this name until SIGTERM or SIGINT, then finish what is in
+    """Serve the catalog's process of this name until it is asked to end, then finish what is in
     flight."""
     service = catalog.BY_NAME[name].grpc_service or ""
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for sent in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(sent, stopped.set)
+    ending = Ending.by_signals(settings.lame_duck_s)
     async with (
         recording(name, f"{settings.host}:{settings.port}", diagnostics) as recorder,
         grpc_server(
@@ -110,11 +106,11 @@ async def serve(
             token=settings.token,
             diagnostics=diagnostics,
             recorder=recorder,
+            ending=ending,
         ) as port,
     ):
         # What is there now stays: the collector need not look at it again.
         gc.collect()
         gc.freeze()
         _log.info("serving", grpc_service=service, address=f"{settings.host}:{port}")
-        await stopped.wait()
-        _log.info("draining")
+        await ending.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.catalog import DEFAULT_PORT, MESH_OFFSET
 from services.limits import REDIS_BUDGET_S
+from services.serving.ending import LAME_DUCK_S
 
 
 class ServiceSettings(BaseSettings):
@@ -22,7 +24,9 @@ class ServiceSettings(BaseSettings):
     for which tenant it calls. Without one there is one tenant, `local`, and `host` must be
     loopback's: everybody who reaches it would be that tenant. `redis_url` names the Redis that
     replicas share results through, empty means none; what it does not do within `redis_budget_s`
-    seconds is done without it.
+    seconds is done without it. `lame_duck_s` is for how many seconds a process serves on after
+    SIGTERM, while it says that it does not. Lines of the log are JSON where nobody looks at a
+    terminal, unless `log_json` says otherwise.
     """
 
     model_config = SettingsConfigDict(env_prefix="VISIONMESH_", extra="ignore")
@@ -35,8 +39,9 @@ class ServiceSettings(BaseSettings):
     redis_url: str = ""
     redis_budget_s: Annotated[float, Field(gt=0, le=60)] = REDIS_BUDGET_S
     mesh_address: str = f"127.0.0.1:{DEFAULT_PORT + MESH_OFFSET}"
+    lame_duck_s: Annotated[float, Field(ge=0)] = LAME_DUCK_S
     log_level: str = "info"
-    log_json: bool = False
+    log_json: bool = Field(default_factory=lambda: not sys.stderr.isatty())
 
     @field_validator("token")
     @classmethod

@@ -93,11 +93,13 @@ def test_everything_reaches_envoy(file, tmp_path):
 
 
 def test_the_gateway_is_told_where_subgraphs_are(tmp_path):
-    """Every replica of the subgraphs, whom it asks itself; Node runs it, not Python."""
+    """Every replica of the subgraphs, whom it asks itself, and where one may take over; Node runs
+    it, not Python."""
     replicas = {**dict.fromkeys(BY_NAME, 1), "subgraphs": 2}
     programs = service_programs(MeshOptions(port=9000), DataDir(tmp_path), load(None), replicas)
     (gateway,) = (program for program in programs if program.name == "gateway")
-    assert gateway.env["VISIONMESH_SUBGRAPHS_URLS"] == "http://127.0.0.1:9080,http://127.0.0.1:9081"
+    places = [f"http://127.0.0.1:{port}" for port in (9080, 9081, 9082)]
+    assert gateway.env["VISIONMESH_SUBGRAPHS_URLS"].split(",") == places
     assert [Path(part).name for part in gateway.argv] == ["node", "main.ts"]
 
 

@@ -45,9 +45,20 @@ def test_json_lines_are_objects_that_name_their_process(tmp_path):
     serving, plain, array, died = map(json.loads, stream.getvalue().splitlines())
     at = {"process": "nsfw", "replica": 0}
     assert serving == {"event": "serving", "level": "info", "trace_id": "ab", **at}
+    assert plain.pop("timestamp").endswith("Z")
     assert plain == {"event": "plain", "level": "info", "service": "nsfw", **at}
     assert array["event"] == "[1]"
     assert died.items() >= {"event": "nsfw died", "level": "warning", **at}.items()
+
+
+def test_files_are_json_too(tmp_path):
+    """As JSON a process's file has the same objects, whatever the process wrote."""
+    stream = io.StringIO()
+    with closing(MeshLog(tmp_path, stream, Style(as_json=True), titles=["nsfw"])) as log:
+        log.lines(NSFW, [b"plain", b"", b"\xff"])
+        written = log.path("nsfw", 0).read_text()
+    assert written == stream.getvalue()
+    assert [json.loads(line)["event"] for line in written.splitlines()] == ["plain", "\ufffd"]
 
 
 def test_every_process_has_a_file(tmp_path):

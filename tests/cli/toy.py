@@ -2,8 +2,8 @@
 
     python -I toy.py PORT [stubborn] [dies] [parent] [sick]
 
-`stubborn` ignores SIGTERM, `dies` exits with 3 at once, `parent` starts a child of its own and
-prints its pid, `sick` answers 503.
+`stubborn` ignores SIGTERM and SIGINT, `dies` exits with 3 at once, `parent` starts a child of its
+own and prints its pid, `sick` answers 503.
 """
 
 import http.server
@@ -22,12 +22,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 def main(port: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends it, without a traceback
     print("on standard output", flush=True)
     print("on standard error", file=sys.stderr, flush=True)
     if "dies" in sys.argv:
         sys.exit(3)
     if "stubborn" in sys.argv:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     if "parent" in sys.argv:
         child = subprocess.Popen([sys.executable, "-I", "-c", "import time; time.sleep(3600)"])
         print(f"child {child.pid}", flush=True)

@@ -146,6 +146,19 @@ async def continued_trace(edge: Edge) -> None:
     assert edge.origin.seen[-1].headers["tracestate"] == "a=b"
 
 
+async def times_of_a_request(edge: Edge) -> None:
+    """What the origin says of one request is not said of another one that gets the same body."""
+    pinned, revalidated = fresh("/v1/pinned"), fresh("/v1/revalidated")
+    paths = ["/v1/text", pinned, pinned, revalidated, revalidated, revalidated]
+    # The client's own names of a request and a trace are no reason to take two for one.
+    headers = {"traceparent": TRACEPARENT, "x-request-id": "mine"}
+    answers = [await edge.get(path, headers=headers) for path in paths]
+    made, hit, asked = "made;dur=9.0", "cache;desc=hit", "asked;dur=1.0"
+    said = [answer.headers.get("Server-Timing") for answer in answers]
+    assert said == [made, made, hit, made, asked, asked]
+    assert not any("X-Visionmesh-Made-For" in answer.headers for answer in answers)
+
+
 async def internal_headers(edge: Edge) -> None:
     headers = {
         "X-Visionmesh-Tenant": "other",
@@ -253,6 +266,7 @@ FEATURES = [
     Feature("canonical query", canonical_query, removals.http_filter("visionmesh.edge")),
     Feature("new trace", new_trace, removals.http_filter("visionmesh.edge")),
     Feature("continued trace", continued_trace, removals.http_filter("visionmesh.edge")),
+    Feature("times of a request", times_of_a_request, removals.http_filter("visionmesh.edge")),
     Feature(
         "internal headers",
         internal_headers,

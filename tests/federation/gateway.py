@@ -95,7 +95,7 @@ class Gateway:
     async def stop(self) -> int:
         """Ask it to end; its exit status."""
         if self.process.returncode is None:
-            self.process.send_signal(signal.SIGTERM)
+            self.process.send_signal(signal.SIGINT)
         return await self.process.wait()
 
 

@@ -10,7 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services import errors
 from services.client.mesh import MeshClient
@@ -18,7 +20,7 @@ from services.media.decode import decode_rgb
 from services.media.objects import Objects
 from services.media.store import ImageStore
 from services.serving.tenancy import LOCAL
-from tests.images.serving import ImagesProcess
+from tests.images.serving import SERVICE, ImagesProcess
 from tests.support import photos
 
 UPLOADS = 200
@@ -78,6 +80,23 @@ async def test_sigterm_ends_with_success(tmp_path: Path):
         images.process.send_signal(signal.SIGTERM)
         assert await images.process.wait() == 0
     assert await ImageStore(Objects.open(tmp_path / "objects")).get(LOCAL, digest)
+
+
+async def test_says_that_it_ends_before_it_does(tmp_path: Path):
+    """After SIGTERM health says no, and calls are answered still; a second signal ends it."""
+    health = health_pb2.HealthCheckRequest(service=SERVICE)
+    async with (
+        ImagesProcess(tmp_path, LAME_DUCK_S="600") as images,
+        MeshClient(images.address) as client,
+        grpc.aio.insecure_channel(images.address) as channel,
+    ):
+        watched = health_pb2_grpc.HealthStub(channel).Watch(health)
+        assert (await watched.read()).status == health_pb2.HealthCheckResponse.SERVING
+        images.process.send_signal(signal.SIGTERM)
+        assert (await watched.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert (await client.create_image(photos.jpeg(64, 48))).created
+        images.process.send_signal(signal.SIGTERM)
+        assert await images.process.wait() == 0
 
 
 @pytest.mark.parametrize(

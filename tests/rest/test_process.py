@@ -70,6 +70,32 @@ async def test_serves_and_drains(rest: World, jpeg: bytes, stop: signal.Signals)
         assert await asyncio.wait_for(started.wait(), TIMEOUT_S) == 0
 
 
+async def test_says_that_it_ends_before_it_does(rest: World, jpeg: bytes):
+    """After SIGTERM the facade is neither healthy nor ready, answers on, and closes connections; a
+    second signal ends it."""
+    mesh_address = f"127.0.0.1:{rest.mesh_port}"
+    settings = {"mesh_address": mesh_address, "data_dir": str(rest.folder), "lame_duck_s": "600"}
+    async with process(**settings, log_json="true", port="0") as started:
+        url = f"http://127.0.0.1:{await port_of(started)}"
+        async with aiohttp.ClientSession(url) as http:
+            started.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(TIMEOUT_S):
+                while await _status(http, "/healthz") != 503:
+                    pass
+            assert await _status(http, "/readyz") == 503
+            sent = {"Content-Type": "image/jpeg"}
+            async with http.post("/v1/images", data=jpeg, headers=sent) as answer:
+                assert answer.headers["Connection"] == "close"
+                assert (await answer.json())["id"] == digest_of(jpeg)
+        started.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(started.wait(), TIMEOUT_S) == 0
+
+
+async def _status(http: aiohttp.ClientSession, path: str) -> int:
+    async with http.get(path) as answer:
+        return answer.status
+
+
 async def test_taken_port_is_an_error(rest: World):
     """A port on which somebody listens ends the process with a message and no traceback."""
     async with process(port=str(rest.port), data_dir=str(rest.folder)) as started:

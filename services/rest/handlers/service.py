@@ -16,6 +16,7 @@ from services.rest import etags, query
 from services.rest.answers import FORGET, KEEP
 from services.rest.document import Document
 from services.serving import tenancy
+from services.serving.ending import Ending
 
 READY_TIMEOUT_S: Final = 1.0
 """How long the mesh may take to answer before the facade counts as not ready (a guess)."""
@@ -26,14 +27,19 @@ _NO_IMAGE: Final = "0" * 64
 class ServiceHandlers:
     """Health, readiness, and the OpenAPI document, converted once."""
 
-    def __init__(self, mesh: MeshClient, releases: Releases, document: Document) -> None:
+    def __init__(
+        self, mesh: MeshClient, releases: Releases, document: Document, ending: Ending
+    ) -> None:
         self._mesh = mesh
         self._releases = releases
+        self._ending = ending
         self._document = StaticFile(orjson.dumps(document), "application/json")
 
     async def healthz(self, request: web.Request) -> web.Response:
-        """GET /healthz: the process answers."""
+        """GET /healthz: the process answers, and is not about to end."""
         query.parse(request.rel_url.raw_query_string)
+        if self._ending.begun:
+            raise Unavailable("this process ends")
         return _status("ok")
 
     async def readyz(self, request: web.Request) -> web.Response:
@@ -43,6 +49,8 @@ class ServiceHandlers:
         for them to introduce themselves, though: which policies there are, and which release.
         """
         query.parse(request.rel_url.raw_query_string)
+        if self._ending.begun:
+            raise Unavailable("this process ends")
         if not self._releases.introduced:
             raise Unavailable("the mesh has not introduced itself yet")
         tenancy.act_for(tenancy.LOCAL)  # for nobody nothing would be looked up

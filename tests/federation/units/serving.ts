@@ -7,7 +7,7 @@ import { Call } from "../../../federation/gateway/call.ts";
 import type { Log } from "../../../federation/gateway/log.ts";
 import { UNRECORDED } from "../../../federation/gateway/tracing.ts";
 
-export const SILENT: Log = { info() {}, warning() {}, error() {} };
+export const SILENT: Log = { debug() {}, info() {}, warning() {}, error() {} };
 
 export interface Place {
   url: string;

@@ -87,6 +87,50 @@ test("a place that hangs is left out until it says that it lives", async (t) => 
   assert.deepEqual(turns.sort(), ["one", "other"]);
 });
 
+test("a place that ends is left out until another one serves there", async (t) => {
+  let ends = true;
+  let probes = 0;
+  const leaving = await served(t, (request, response) => {
+    if (ends) response.setHeader("connection", "close");
+    if (request.url !== "/healthz") return answering({ from: "leaving" })(request, response);
+    probes += 1;
+    answering({}, ends ? 503 : 200)(request, response);
+  });
+  const other = await served(t, answering({ from: "other" }));
+  let now = 0;
+  const subgraphs = new Subgraphs([leaving.url, other.url], { now: () => now });
+  t.after(() => subgraphs.close());
+  const ask = async () => (await subgraphs.post("/nsfw", "{}", call(), 5_000)).content;
+
+  assert.deepEqual(await ask(), { from: "leaving" }); // what it answers is good
+  for (let each = 0; each < 4; each += 1) assert.deepEqual(await ask(), { from: "other" });
+  while (probes < 3) {
+    now += 1_000;
+    assert.deepEqual(await ask(), { from: "other" });
+  }
+  assert.equal(leaving.asked - probes, 1);
+  ends = false;
+  while (leaving.asked - probes === 1) {
+    now += 1_000;
+    await ask();
+  }
+});
+
+test("a place that ends is asked when there is no other", async (t) => {
+  const leaving = await served(t, (request, response) => {
+    response.setHeader("connection", "close");
+    answering({ from: "leaving" })(request, response);
+  });
+  const other = await served(t, answering({}));
+  await other.stop();
+  const subgraphs = new Subgraphs([leaving.url, other.url]);
+  t.after(() => subgraphs.close());
+  for (let each = 0; each < 4; each += 1) {
+    const answer = await subgraphs.post("/nsfw", "{}", call(), 5_000);
+    assert.deepEqual(answer.content, { from: "leaving" });
+  }
+});
+
 test("who is late with a call of little time is not left out", async (t) => {
   const slow = await served(t, () => undefined);
   const other = await served(t, answering({}));
