@@ -33,6 +33,7 @@ from mesh.programs import (
     service_programs,
     trusted,
 )
+from mesh.scraping import targets
 from mesh.state import DataDir, Run, RunningProcess
 from mesh.supervisor import Supervisor
 from mesh.version import version
@@ -184,6 +185,7 @@ class Mesh:
         """
         try:
             self._write_run(tuple(map(_as_planned, self._programs)))
+            self.data.write_targets(targets(self.options.port, self.replicas))
         except OSError as error:
             raise MeshError(f"{self.data.run_file}: {error.strerror}") from None
 

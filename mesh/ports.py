@@ -10,14 +10,21 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from mesh.errors import InvalidOption, PortInUse
-from services.catalog import ADMIN_OFFSET, BY_NAME, MESH_OFFSET, PROCESSES, Process
+from services.catalog import (
+    ADMIN_OFFSET,
+    BY_NAME,
+    MESH_OFFSET,
+    METRICS_OFFSET,
+    PROCESSES,
+    Process,
+)
 
 HOST: Final = "127.0.0.1"
 
 LAST_ROOM: Final = 10
 """Replicas that the process with the highest offset may have (the others: up to the next)."""
 
-SPAN: Final = max(process.offset for process in PROCESSES) + LAST_ROOM
+SPAN: Final = max(process.offset for process in PROCESSES) + LAST_ROOM + METRICS_OFFSET
 """Ports from the edge port on that one mesh may use."""
 
 MAX_EDGE_PORT: Final = 65_535 - SPAN
@@ -54,6 +61,7 @@ def wanted(edge_port: int, replicas: Mapping[str, int]) -> dict[int, str]:
     for process in PROCESSES:
         for replica in range(replicas[process.name]):
             ports[process.port(edge_port, replica)] = process.name
+            ports[process.metrics_port(edge_port, replica)] = f"{process.name}'s metrics"
     return ports
 
 
@@ -73,7 +81,7 @@ def check_free(edge_port: int, replicas: Mapping[str, int], edge_host: str = HOS
             )
 
 
-BLOCKS: Final = range(10_000, 32_000, 100)
+BLOCKS: Final = range(10_000, 32_000, 200)
 """Edge ports below those that Linux gives to outgoing connections: two blocks never overlap."""
 
 

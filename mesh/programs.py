@@ -97,6 +97,7 @@ def service_programs(
                 **os.environ,
                 **options.traces.environment,
                 **_environment(options, data, process.port(options.port, replica)),
+                "VISIONMESH_METRICS_PORT": str(process.metrics_port(options.port, replica)),
                 # One name for all would make one service of all in every view of a trace.
                 "OTEL_SERVICE_NAME": process.name,
                 "VISIONMESH_SUBGRAPHS_URLS": _urls("subgraphs", options.port, replicas),

@@ -17,6 +17,9 @@ MESH_OFFSET: Final = 1
 ADMIN_OFFSET: Final = 2
 """Envoy's admin interface: statistics and readiness."""
 
+METRICS_OFFSET: Final = 100
+"""Where a process serves its metrics, counted from its own port; Envoy's are at its admin's."""
+
 
 @dataclass(frozen=True)
 class Process:
@@ -57,6 +60,10 @@ class Process:
 
     def port(self, edge_port: int, replica: int = 0) -> int:
         return edge_port + self.offset + replica
+
+    def metrics_port(self, edge_port: int, replica: int = 0) -> int:
+        """Where a replica answers Prometheus."""
+        return self.port(edge_port, replica) + METRICS_OFFSET
 
 
 MODELS: Final[tuple[Process, ...]] = (

@@ -12,6 +12,7 @@ import { Flights, Late } from "./flights.ts";
 import { MAX_FORM_BYTES, fromForm } from "./forms.ts";
 import { FORGET, KEEP, PINNED, canonical, etagOf, isNamed } from "./freshness.ts";
 import type { Log } from "./log.ts";
+import { Account, type Metrics, clock } from "./metrics.ts";
 import type { Checked, Operations } from "./operations.ts";
 import {
   type Asked,
@@ -63,6 +64,7 @@ interface Caller {
   span: Span;
   deadline: number;
   signal: AbortSignal;
+  account: Account;
 }
 
 export interface EndpointParts {
@@ -74,6 +76,7 @@ export interface EndpointParts {
   token: string;
   onlyKnown: boolean;
   tracing: Tracing;
+  metrics: Metrics;
   log: Log;
 }
 
@@ -88,6 +91,8 @@ export class Endpoint {
   /** Never throws; `signal` is aborted when the client has left. */
   async answer(request: IncomingMessage, signal: AbortSignal): Promise<Answer> {
     const { headers, method = "" } = request;
+    const seconds = clock();
+    const account = new Account();
     const parent = parentOf(text(headers["traceparent"]), text(headers["tracestate"]));
     const span = this.#parts.tracing.begin(parent, `${methodOf(method)} /graphql`, {
       "http.request.method": methodOf(method),
@@ -95,20 +100,27 @@ export class Endpoint {
       "url.path": "/graphql",
       "url.scheme": "http",
     });
-    const answer = await this.#told(request, signal, span);
+    const answer = await this.#told(request, signal, span, account);
+    this.#parts.metrics.ended(methodOf(method), answer.status, seconds(), account);
     span.say({ "http.response.status_code": answer.status });
     if (answer.status >= 500) span.fail(String(answer.status));
     span.end();
     return answer;
   }
 
-  async #told(request: IncomingMessage, signal: AbortSignal, span: Span): Promise<Answer> {
+  async #told(
+    request: IncomingMessage,
+    signal: AbortSignal,
+    span: Span,
+    account: Account,
+  ): Promise<Answer> {
     const { headers } = request;
     try {
       const shown = [text(headers[TOKEN_HEADER]), text(headers[TENANT_HEADER])] as const;
       const tenant = tenantOf(this.#parts.token, ...shown);
       const deadline = performance.now() + timeoutMs(text(headers[TIMEOUT_HEADER]));
-      const caller = { tenant, span, deadline, signal };
+      const caller = { tenant, span, deadline, signal, account };
+      account.tenant = tenant;
       const target = targetOf(request.url ?? "");
       const [mediaType = ""] = (headers["content-type"] ?? "").split(";", 1);
       const kind = mediaType.trim().toLowerCase();
@@ -119,7 +131,7 @@ export class Endpoint {
       return await this.#post(target, kind, request, caller);
     } catch (error) {
       if (signal.aborted) return json(499, "", { "cache-control": FORGET }); // nobody reads it
-      return this.#refused(error, span);
+      return this.#refused(error, span, account);
     }
   }
 
@@ -129,7 +141,7 @@ export class Endpoint {
     request: IncomingMessage,
     caller: Caller,
   ): Promise<Answer> {
-    const operation = await this.#checked(asked, caller.tenant);
+    const operation = await this.#checked(asked, caller);
     if (!operation.isQuery) {
       throw new Refusal("BAD_REQUEST", "a mutation is sent with POST", { status: 405 });
     }
@@ -147,7 +159,7 @@ export class Endpoint {
       if (kept && isNamed(ifNoneMatch, kept.etag)) return notModified(kept);
     }
     const outcome = await this.#shared(operation, release, caller);
-    const body = this.#body(outcome, caller.span);
+    const body = this.#body(outcome, caller);
     const { maker } = outcome;
     if (!isLasting || !maker || (pinned && maker.release !== pinned)) {
       return json(200, body, { "cache-control": FORGET });
@@ -180,22 +192,23 @@ export class Endpoint {
     const outcome = await this.#parts.bodies.read(request, limit, async (body) => {
       const contentType = request.headers["content-type"] ?? "";
       const asked = isForm ? await fromForm(contentType, body) : fromJson(body);
-      const operation = await this.#checked(asked, caller.tenant);
+      const operation = await this.#checked(asked, caller);
       if (operation.isQuery && !isForm) return this.#shared(operation, release, caller);
       return this.#execute(operation, release, caller, caller.signal);
     });
     const accepted = request.headers.accept ?? "";
     const isNew = accepted.includes(RESPONSE_TYPE) && !accepted.includes(JSON_TYPE);
-    const body = this.#body(outcome, caller.span);
+    const body = this.#body(outcome, caller);
     return json(200, body, { "cache-control": FORGET }, isNew ? RESPONSE_TYPE : JSON_TYPE);
   }
 
   /** The operation that is asked for. Throws Refusal, Refusals. */
-  async #checked(asked: Asked, tenant: string): Promise<Ready> {
+  async #checked(asked: Asked, { tenant, account }: Caller): Promise<Ready> {
     const { documents, operations, router } = this.#parts;
     const { schema, version: graph } = await router.graph();
     const source = this.#text(asked, tenant);
     const checked = operations.check(schema, source, asked.operationName, asked.variables);
+    account.operation = { name: checked.title, isQuery: checked.isQuery, used: checked.used };
     if (asked.hash && asked.text) documents.register(tenant, asked.hash, source);
     return { ...checked, graph };
   }
@@ -245,7 +258,10 @@ export class Endpoint {
         isMine = true;
         return this.#execute(operation, release, caller, signal);
       });
-      if (!isMine) caller.span.join(outcome.span);
+      if (!isMine) {
+        caller.span.join(outcome.span);
+        this.#parts.metrics.joined();
+      }
       return outcome;
     } catch (error) {
       if (error instanceof Late) return late(caller.span);
@@ -278,8 +294,9 @@ export class Endpoint {
   }
 
   /** An outcome as one of those who share it is told it. */
-  #body({ data, errors, span }: Outcome, { traceId }: Span): string {
+  #body({ data, errors, span }: Outcome, { span: { traceId }, account }: Caller): string {
     if (!errors.length) return `{"data":${data}}`;
+    account.codes = errors.map(({ extensions }) => extensions.code);
     // What went wrong is logged, here and behind, with the trace of who began.
     const begun = span.traceId;
     if (traceId !== begun) this.#parts.log.info("errors of a shared execution", { traceId, begun });
@@ -297,11 +314,12 @@ export class Endpoint {
     };
   }
 
-  #refused(error: unknown, { traceId }: Span): Answer {
+  #refused(error: unknown, { traceId }: Span, account: Account): Answer {
     let all: readonly Refusal[] = [new Refusal("INTERNAL", "internal error", { status: 500 })];
     if (error instanceof Refusal) all = [error];
     else if (error instanceof Refusals) all = error.all;
     else this.#unexpected(error, traceId);
+    account.codes = all.map(({ code }) => code);
     const status = all[0]?.status ?? 500;
     const errors = all.map((refusal) => told(refusal, traceId));
     return json(status, JSON.stringify({ errors }), {

@@ -7,6 +7,7 @@ import { GraphQLError } from "graphql";
 import { Breaker } from "./breaker.ts";
 import type { Call } from "./call.ts";
 import type { Log } from "./log.ts";
+import { type Asked, Metrics, clock } from "./metrics.ts";
 import { type Sent, asksForEntities, nothing, sentOf } from "./sent.ts";
 import { PATIENCE_MS, SubgraphLate, SubgraphLost, type Subgraphs } from "./subgraphs.ts";
 import { bodyOf } from "./uploads.ts";
@@ -24,6 +25,7 @@ export class Executions {
   readonly #foreign: ReadonlyMap<string, Subgraphs>;
   readonly #timeoutsMs: ReadonlyMap<string, number>;
   readonly #log: Log;
+  readonly #metrics: Metrics;
   readonly #newBreaker: () => Breaker;
   readonly #breakers = new Map<string, Breaker>();
 
@@ -33,12 +35,14 @@ export class Executions {
     foreign: ReadonlyMap<string, Subgraphs>,
     timeoutsMs: ReadonlyMap<string, number>,
     log: Log,
+    metrics: Metrics,
     newBreaker: () => Breaker = () => new Breaker(),
   ) {
     this.#subgraphs = subgraphs;
     this.#foreign = foreign;
     this.#timeoutsMs = timeoutsMs;
     this.#log = log;
+    this.#metrics = metrics;
     this.#newBreaker = newBreaker;
   }
 
@@ -67,10 +71,18 @@ export class Executions {
     const variables = (request.variables ?? {}) as Variables;
     const breaker = this.#breaker(name);
     const timeoutMs = Math.min(this.#timeoutMs(name), call.remainingMs());
-    if (timeoutMs < 1) return late(sent, variables);
+    const seconds = clock();
+    const over = (outcome: Asked) => this.#metrics.asked(name, outcome, seconds());
+    if (timeoutMs < 1) {
+      over("late");
+      return late(sent, variables);
+    }
     const foreign = this.#foreign.get(name);
     const isModel = !foreign && asksForEntities(sent);
-    if (!breaker.admit()) return lost(name, isModel, sent, variables);
+    if (!breaker.admit()) {
+      over("not asked");
+      return lost(name, isModel, sent, variables);
+    }
     try {
       const body = bodyOf(sent.text, variables);
       const answer = await (foreign
@@ -79,11 +91,13 @@ export class Executions {
       const result = resultOf(answer.content);
       if (!result || answer.status >= 500) throw new SubgraphLost(`status ${answer.status}`);
       breaker.succeeded();
+      over("ok");
       call.answered(answer.maker);
       return located(result, sent, variables);
     } catch (error) {
       call.answered(undefined);
       if (error instanceof SubgraphLate) {
+        over("late");
         if (timeoutMs >= PATIENCE_MS) breaker.failed();
         else breaker.abandoned();
         return late(sent, variables);
@@ -93,6 +107,7 @@ export class Executions {
         throw error;
       }
       breaker.failed();
+      over("lost");
       const reason = String(error.cause ?? error.message);
       this.#log.warning("subgraph lost", { subgraph: name, reason, traceId: call.span.traceId });
       return lost(name, isModel, sent, variables);

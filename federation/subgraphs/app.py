@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import Any, Final
@@ -10,6 +11,7 @@ from typing import Any, Final
 import orjson
 import structlog
 from aiohttp import hdrs, web
+from prometheus_client import CollectorRegistry
 from strawberry.schema.exceptions import CannotGetOperationTypeError
 
 from federation.subgraphs import errors as told
@@ -28,6 +30,7 @@ from services.releases.releases import Releases
 from services.rest.bodies import BodyReader
 from services.rest.problems import HttpError
 from services.serving import deadline, http_spans, tenancy, tracing
+from services.serving.http_metrics import LEFT, HttpMetrics
 from services.serving.spans import Recorder
 from services.serving.tenancy import Trust
 
@@ -59,6 +62,7 @@ class Subgraph:
         bodies: BodyReader,
         trust: Trust,
         written_by: str,
+        metrics: HttpMetrics,
         recorder: Recorder | None = None,
     ) -> None:
         self._schema = schema
@@ -68,6 +72,7 @@ class Subgraph:
         self._bodies = bodies
         self._trust = trust
         self._written_by = written_by
+        self._metrics = metrics
         self._recorder = recorder
 
     async def post(self, request: web.Request) -> web.Response:
@@ -83,6 +88,17 @@ class Subgraph:
         return await self._guarded(request, self._standing)
 
     async def _guarded(
+        self, request: web.Request, answer: Callable[[web.Request], Awaitable[web.Response]]
+    ) -> web.Response:
+        began, status = time.perf_counter(), LEFT
+        try:
+            response = await self._traced(request, answer)
+            status = response.status
+        finally:
+            self._metrics.ended(request, status, time.perf_counter() - began)
+        return response
+
+    async def _traced(
         self, request: web.Request, answer: Callable[[web.Request], Awaitable[web.Response]]
     ) -> web.Response:
         span = http_spans.enter(self._recorder, request)
@@ -156,17 +172,20 @@ def create_app(
     objects: Objects,
     names: Iterable[str],
     recorder: Recorder | None = None,
+    registry: CollectorRegistry | None = None,
 ) -> web.Application:
-    """The application. It uses `mesh` and does not close it; `recorder` takes its spans."""
+    """The application. It uses `mesh` and does not close it; `recorder` takes its spans, and it is
+    measured for the `registry`."""
     images = ImageStore(objects)
     releases = Releases(objects, mesh, ttl_s=settings.versions_ttl_s)
     bodies = BodyReader(settings.upload_budget_bytes, settings.body_timeout_s)
     trust = Trust(settings.token)
     written_by = representation()
+    measured = HttpMetrics(registry)
     app = web.Application(client_max_size=0)
     for name in names:
         subgraph = Subgraph(
-            SUBGRAPHS[name](), mesh, images, releases, bodies, trust, written_by, recorder
+            SUBGRAPHS[name](), mesh, images, releases, bodies, trust, written_by, measured, recorder
         )
         app.router.add_post(f"/{name}", subgraph.post)
         if name == IMAGES:

@@ -7,6 +7,7 @@ contract's rules, a domain error becomes its gRPC status, and all of it is a spa
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NoReturn, cast
 
@@ -19,6 +20,7 @@ from protovalidate import FieldPathPb as FieldPath
 from services import errors
 from services.serving import deadline, elsewhere, rpc_spans, status, tenancy, tracing
 from services.serving.diagnostics import Diagnostics
+from services.serving.rpc_metrics import RpcMetrics
 from services.serving.spans import RecordedSpan, Recorder
 
 WATCHING: Final = ("/grpc.health.v1.Health/", "/visionmesh.serving.v1.DiagnosticsService/")
@@ -33,15 +35,20 @@ _Answer = Callable[[Any, "grpc.aio.ServicerContext[Any, Any]", dict[str, str]], 
 class MeshInterceptor(grpc.aio.ServerInterceptor):
     """Trace, tenant, deadline, validation and errors for unary calls; others pass unchanged.
 
-    Each call that begins is counted as `calls.` and its method's name.
+    Each call that begins is counted as `calls.` and its method's name, each that ends is measured.
     """
 
     def __init__(
-        self, trust: tenancy.Trust, diagnostics: Diagnostics, recorder: Recorder | None = None
+        self,
+        trust: tenancy.Trust,
+        diagnostics: Diagnostics,
+        recorder: Recorder | None = None,
+        metrics: RpcMetrics | None = None,
     ) -> None:
         self._trust = trust
         self._diagnostics = diagnostics
         self._recorder = recorder
+        self._metrics = metrics or RpcMetrics()
         self._validator = protovalidate.Validator()
         self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
@@ -73,8 +80,10 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
     def _traced(self, method: str, answer: _Answer) -> Behaviour:
         name, attributes = rpc_spans.of_call(method)
         counted = f"calls.{method.rpartition('/')[2]}"
+        ended = self._metrics.of(method)
 
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            began = time.perf_counter()
             self._diagnostics.count(counted)
             metadata = _metadata(context)
             span = tracing.enter(
@@ -84,8 +93,6 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
                 metadata.get(tracing.STATE_HEADER),
                 attributes,
             )
-            if not isinstance(span, RecordedSpan):
-                return await answer(request, context, metadata)
             code = grpc.StatusCode.OK
             try:
                 return await answer(request, context, metadata)
@@ -96,8 +103,10 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
                 code = context.code()
                 raise
             finally:
-                rpc_spans.answered(span, code)
-                span.end()
+                ended(code, time.perf_counter() - began)
+                if isinstance(span, RecordedSpan):
+                    rpc_spans.answered(span, code)
+                    span.end()
 
         return call
 

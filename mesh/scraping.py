@@ -1,0 +1,34 @@
+"""Where Prometheus finds the metrics of one mesh, as its file-based discovery reads it.
+
+https://prometheus.io/docs/prometheus/latest/configuration/configuration/#file_sd_config; whoever
+should be there is listed, whether or not it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from mesh.ports import HOST
+from services.catalog import ADMIN_OFFSET, PROCESSES
+
+ENVOY_PATH: Final = "/stats/prometheus"
+
+
+def targets(edge_port: int, replicas: Mapping[str, int]) -> list[dict[str, object]]:
+    """Every replica of every process, and Envoy's admin interface."""
+    return [
+        _target("envoy", 0, edge_port + ADMIN_OFFSET, __metrics_path__=ENVOY_PATH),
+        *(
+            _target(process.name, replica, process.metrics_port(edge_port, replica))
+            for process in PROCESSES
+            for replica in range(replicas[process.name])
+        ),
+    ]
+
+
+def _target(process: str, replica: int, port: int, **labels: str) -> dict[str, object]:
+    return {
+        "targets": [f"{HOST}:{port}"],
+        "labels": {"process": process, "replica": str(replica), **labels},
+    }
