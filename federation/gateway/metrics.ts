@@ -1,6 +1,6 @@
 // What the gateway measures, as Prometheus reads it; docs/metrics.md lists all of it. No label has
 // more values than are known beforehand: see bounded.ts.
-import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
+import { Counter, Histogram, Registry, collectDefaultMetrics } from "prom-client";
 
 import { Bounded } from "./bounded.ts";
 import contract from "./contract.json" with { type: "json" };
@@ -56,16 +56,10 @@ export class Metrics {
   #pending = new Map<Used, number>();
 
   /** `names` are those of operations that have a label of their own, whatever others there are. */
-  constructor(names: Iterable<string> = [], version = "") {
+  constructor(names: Iterable<string> = []) {
     const registers = [this.registry];
     this.#names = new Bounded(NAMES, [...names, NAMELESS]);
     this.#codes = new Bounded(50, contract.codes);
-    new Gauge({
-      name: "visionmesh_build_info",
-      help: "1, with what runs",
-      labelNames: ["process", "version"],
-      registers,
-    }).set({ process: "gateway", version }, 1);
     this.#requests = new Histogram({
       name: "visionmesh_http_server_duration_seconds",
       help: "Requests that were answered, by how long they took",
@@ -123,6 +117,10 @@ export class Metrics {
   /** Measure the process itself too: its CPU, memory, event loop and collector. */
   withProcess(): this {
     collectDefaultMetrics({ register: this.registry });
+    // Gauges that are called like counters, and say what their parts add up to.
+    for (const what of ["handles", "requests", "resources"]) {
+      this.registry.removeSingleMetric(`nodejs_active_${what}_total`);
+    }
     return this;
   }
 

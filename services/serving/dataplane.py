@@ -139,6 +139,7 @@ class DataPlane(Generic[R]):
         self._images = images
         self._results = results
         self._diagnostics = diagnostics or Diagnostics()
+        self._diagnostics.count("inferences", 0)
         self._visits: Flights[tuple[str, str, str], tuple[int, int, Value]] = Flights(
             lambda: self._diagnostics.count("flights.joined"), name="visit"
         )
