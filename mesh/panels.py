@@ -267,9 +267,9 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             (("sum by (process) (process_resident_memory_bytes)", "{{process}}"),),
         ),
         Panel(
-            "The gateway's event loop, p99",
-            "s",
-            (("max by (replica) (nodejs_eventloop_lag_p99_seconds)", "{{replica}}"),),
+            "The gateway's event loop, busy",
+            "percentunit",
+            ((_rate("nodejs_eventloop_active_seconds_total", "replica"), "{{replica}}"),),
         ),
     ),
 }

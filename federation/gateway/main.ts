@@ -8,6 +8,7 @@ import { graphiqlPage } from "./graphiql.ts";
 import { createLog } from "./log.ts";
 import { Metrics } from "./metrics.ts";
 import { Operations } from "./operations.ts";
+import { measureProcess } from "./process_metrics.ts";
 import { Router } from "./router.ts";
 import { GatewayServer } from "./server.ts";
 import { type Settings, settingsOf } from "./settings.ts";
@@ -28,7 +29,7 @@ async function main(settings: Settings): Promise<void> {
   const exposition = new Exposition(metrics.registry);
   let metricsPort: number | undefined;
   if (settings.metricsPort !== undefined) {
-    metrics.withProcess();
+    measureProcess(metrics.registry);
     metricsPort = await exposition.listen(settings.metricsPort, settings.metricsHost);
   }
   const subgraphs = new Subgraphs(settings.subgraphs);

@@ -1,6 +1,6 @@
 // What the gateway measures, as Prometheus reads it; docs/metrics.md lists all of it. No label has
 // more values than are known beforehand: see bounded.ts.
-import { Counter, Histogram, Registry, collectDefaultMetrics } from "prom-client";
+import { Counter, Histogram, Registry } from "prom-client";
 
 import { Bounded } from "./bounded.ts";
 import contract from "./contract.json" with { type: "json" };
@@ -112,16 +112,6 @@ export class Metrics {
       labelNames: ["type", "field", "client"],
       registers,
     });
-  }
-
-  /** Measure the process itself too: its CPU, memory, event loop and collector. */
-  withProcess(): this {
-    collectDefaultMetrics({ register: this.registry });
-    // Gauges that are called like counters, and say what their parts add up to.
-    for (const what of ["handles", "requests", "resources"]) {
-      this.registry.removeSingleMetric(`nodejs_active_${what}_total`);
-    }
-    return this;
   }
 
   /** A request to the endpoint is over. */
