@@ -7,7 +7,7 @@ should be there is listed, whether or not it is.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from mesh.ports import HOST
 from services.catalog import ADMIN_OFFSET, PROCESSES
@@ -16,7 +16,7 @@ ENVOY: Final = {"__metrics_path__": "/stats/prometheus", "__param_usedonly": "1"
 """Where Envoy says what it counts: of 6,800 series those of which there has been anything."""
 
 
-def targets(edge_port: int, replicas: Mapping[str, int]) -> list[dict[str, object]]:
+def targets(edge_port: int, replicas: Mapping[str, int]) -> list[dict[str, Any]]:
     """Every replica of every process, and Envoy's admin interface."""
     return [
         _target("envoy", 0, edge_port + ADMIN_OFFSET, **ENVOY),
@@ -28,7 +28,7 @@ def targets(edge_port: int, replicas: Mapping[str, int]) -> list[dict[str, objec
     ]
 
 
-def _target(process: str, replica: int, port: int, **labels: str) -> dict[str, object]:
+def _target(process: str, replica: int, port: int, **labels: str) -> dict[str, Any]:
     return {
         "targets": [f"{HOST}:{port}"],
         "labels": {"process": process, "replica": str(replica), **labels},

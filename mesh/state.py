@@ -119,7 +119,7 @@ class DataDir:
         """Replace `run.json` atomically."""
         _replace(self.run_file, asdict(run))
 
-    def write_targets(self, targets: list[dict[str, object]]) -> None:
+    def write_targets(self, targets: object) -> None:
         """Replace `metrics.json` atomically. Raises OSError."""
         _replace(self.targets_file, targets)
 

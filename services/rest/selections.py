@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from prometheus_client import CollectorRegistry, Counter
 
-EVERYTHING = "*"
+EVERYTHING: Final = "*"
 """What is asked for by who selects nothing."""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from aiohttp import hdrs, web
 from aiohttp.web_urldispatcher import AbstractResource
 from prometheus_client import CollectorRegistry, Histogram
@@ -9,10 +11,10 @@ from prometheus_client import CollectorRegistry, Histogram
 from services.serving.http_spans import WATCHING
 from services.serving.metrics import LATENCIES_S
 
-LEFT: int = 499
+LEFT: Final = 499
 """The status of requests whose clients have left, as nginx has it: nobody was told any."""
 
-OTHER: str = "other"
+OTHER: Final = "other"
 """Where nothing is, and methods that are none."""
 
 _Key = tuple[str, AbstractResource | None, int]
