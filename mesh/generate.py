@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def generated(scratch: Path) -> dict[Path, str]:
     """What each generated file must hold, by its path relative to the repository."""
-    return {**_stubs(scratch), **_envoy(), **_graph()}
+    return {**_stubs(scratch), **_envoy(), **_graph(), **_dashboard()}
 
 
 def _stubs(scratch: Path) -> dict[Path, str]:
@@ -56,6 +56,12 @@ def _graph() -> dict[Path, str]:
         Path("federation/documents/manifest.json"): known,
         Path("federation/gateway/contract.json"): contract(),
     }
+
+
+def _dashboard() -> dict[Path, str]:
+    from mesh.dashboard import dashboard
+
+    return {Path("deploy/grafana/visionmesh.json"): dashboard()}
 
 
 def main(arguments: list[str]) -> int:

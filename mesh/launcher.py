@@ -36,6 +36,7 @@ from mesh.programs import (
     trusted,
 )
 from mesh.restarts import Restarted, Restarts
+from mesh.scraping import targets
 from mesh.state import DataDir, Run, RunningProcess
 from mesh.supervisor import Supervisor
 from mesh.version import version
@@ -246,7 +247,8 @@ class Mesh:
         self._write_run(tuple(map(_as_running, children)))
 
     def _write_run(self, processes: tuple[RunningProcess, ...]) -> None:
-        """`run.json`. Raises OSError."""
+        """`run.json`, and where Prometheus finds the same. Raises OSError."""
+        self.data.write_targets(targets(self.options.port, processes))
         self.data.write_run(
             Run(
                 pid=os.getpid(),

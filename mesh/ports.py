@@ -10,7 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from mesh.errors import InvalidOption, PortInUse
-from services.catalog import ADMIN_OFFSET, BY_NAME, MESH_OFFSET, PROCESSES, Process
+from services.catalog import (
+    ADMIN_OFFSET,
+    BY_NAME,
+    MESH_OFFSET,
+    METRICS_OFFSET,
+    PROCESSES,
+    Process,
+)
 
 HOST: Final = "127.0.0.1"
 
@@ -20,7 +27,7 @@ LAST_ROOM: Final = 10
 SPARE: Final = 1
 """Ports of a process beyond those of its replicas, for one that is to take over."""
 
-SPAN: Final = max(process.offset for process in PROCESSES) + LAST_ROOM
+SPAN: Final = max(process.offset for process in PROCESSES) + LAST_ROOM + METRICS_OFFSET
 """Ports from the edge port on that one mesh may use."""
 
 MAX_EDGE_PORT: Final = 65_535 - SPAN
@@ -62,6 +69,7 @@ def wanted(edge_port: int, replicas: Mapping[str, int]) -> dict[int, str]:
     for process in PROCESSES:
         for port in room(process, edge_port, replicas[process.name]):
             ports[port] = process.name
+            ports[port + METRICS_OFFSET] = f"{process.name}'s metrics"
     return ports
 
 
@@ -81,7 +89,7 @@ def check_free(edge_port: int, replicas: Mapping[str, int], edge_host: str = HOS
             )
 
 
-BLOCKS: Final = range(10_000, 32_000, 100)
+BLOCKS: Final = range(10_000, 32_000, 200)
 """Edge ports below those that Linux gives to outgoing connections: two blocks never overlap."""
 
 

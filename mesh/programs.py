@@ -20,7 +20,15 @@ from mesh.health import GrpcProbe, HttpProbe, Probe
 from mesh.jaeger import JAEGER, Traces
 from mesh.ports import HOST, room, url
 from mesh.tracing import Tracing
-from services.catalog import ADMIN_OFFSET, BY_NAME, DEFAULT_PORT, MESH_OFFSET, PROCESSES, Process
+from services.catalog import (
+    ADMIN_OFFSET,
+    BY_NAME,
+    DEFAULT_PORT,
+    MESH_OFFSET,
+    METRICS_OFFSET,
+    PROCESSES,
+    Process,
+)
 
 ENVOY: Final = "envoy"
 
@@ -97,6 +105,7 @@ def service_programs(
                 **os.environ,
                 **options.traces.environment,
                 **_environment(options, data, process.port(options.port, replica)),
+                **_measured_at(process.port(options.port, replica)),
                 # One name for all would make one service of all in every view of a trace.
                 "OTEL_SERVICE_NAME": process.name,
                 "VISIONMESH_SUBGRAPHS_URLS": _urls("subgraphs", options.port, replicas),
@@ -114,8 +123,13 @@ def service_programs(
 
 def moved(program: Program, port: int) -> Program:
     """A process of the catalog as it is, at another port."""
-    env = {**program.env, **_at(port)}
+    env = {**program.env, **_at(port), **_measured_at(port)}
     return replace(program, env=env, port=port, probe=probe_of(BY_NAME[program.name], port))
+
+
+def _measured_at(port: int) -> dict[str, str]:
+    """Where a process that serves at `port` answers Prometheus."""
+    return {"VISIONMESH_METRICS_PORT": str(port + METRICS_OFFSET)}
 
 
 def trusted(program: Program, token: str) -> Program:

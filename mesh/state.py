@@ -60,6 +60,7 @@ class DataDir:
     keys.json       hashes of the callers' keys, if there are any
     token           the secret that Envoy and the processes share
     envoy.yaml      what Envoy was started with
+    metrics.json    where Prometheus finds every process, of the mesh that was started last
     run.json        pids, ports and states, for `visionmesh status`
     control         a socket, by which `visionmesh restart` asks the launcher
     lock            held by the launcher
@@ -75,6 +76,7 @@ class DataDir:
         self.token_file = self.root / "token"
         self.run_file = self.root / "run.json"
         self.control = self.root / "control"
+        self.targets_file = self.root / "metrics.json"
         self.lock_file = self.root / "lock"
 
     def make(self) -> None:
@@ -119,9 +121,11 @@ class DataDir:
 
     def write_run(self, run: Run) -> None:
         """Replace `run.json` atomically."""
-        draft = self.run_file.with_suffix(".json.new")
-        draft.write_text(json.dumps(asdict(run), indent=2) + "\n")
-        draft.replace(self.run_file)
+        _replace(self.run_file, asdict(run))
+
+    def write_targets(self, targets: object) -> None:
+        """Replace `metrics.json` atomically. Raises OSError."""
+        _replace(self.targets_file, targets)
 
     def read_run(self) -> Run | None:
         """What `run.json` says, true or stale; None when there is none that can be read."""
@@ -150,6 +154,12 @@ class DataDir:
             return None if _try_lock(descriptor, fcntl.LOCK_SH) else self.read_run()
         finally:
             os.close(descriptor)
+
+
+def _replace(file: Path, content: object) -> None:
+    draft = file.with_suffix(".json.new")
+    draft.write_text(json.dumps(content, indent=2) + "\n")
+    draft.replace(file)
 
 
 def _try_lock(descriptor: int, kind: int) -> bool:

@@ -17,6 +17,9 @@ MESH_OFFSET: Final = 1
 ADMIN_OFFSET: Final = 2
 """Envoy's admin interface: statistics and readiness."""
 
+METRICS_OFFSET: Final = 100
+"""Where a process serves its metrics, counted from its own port; Envoy's are at its admin's."""
+
 
 @dataclass(frozen=True)
 class Process:

@@ -3,7 +3,7 @@
 set -euo pipefail
 
 missing=()
-for program in chromium curl redis-server; do
+for program in chromium curl prometheus redis-server; do
     command -v "$program" >/dev/null || missing+=("$program")
 done
 # Debian keeps the server's programs off the path, in a folder for each version.

@@ -70,11 +70,17 @@ export class Documents {
   }
 }
 
-/** The documents of a manifest as federation/documents/manifest.py writes it. Throws. */
-export function readManifest(path: string): ReadonlyMap<string, string> {
+/** What a manifest holds: documents by their hashes, and the names of their operations. */
+export interface Manifest {
+  documents: ReadonlyMap<string, string>;
+  names: readonly string[];
+}
+
+/** A manifest as federation/documents/manifest.py writes it. Throws. */
+export function readManifest(path: string): Manifest {
   const { format, operations } = JSON.parse(readFileSync(path, "utf8")) as {
     format?: unknown;
-    operations?: { id: string; body: string }[];
+    operations?: { id: string; name?: string; body: string }[];
   };
   if (format !== "apollo-persisted-query-manifest" || !Array.isArray(operations)) {
     throw new Error(`${path} is no manifest of persisted documents`);
@@ -82,5 +88,8 @@ export function readManifest(path: string): ReadonlyMap<string, string> {
   for (const { id, body } of operations) {
     if (hashOf(body) !== id) throw new Error(`${path}: ${id} is not the hash of its document`);
   }
-  return new Map(operations.map(({ id, body }) => [id, body]));
+  return {
+    documents: new Map(operations.map(({ id, body }) => [id, body])),
+    names: operations.flatMap(({ name }) => name ?? []),
+  };
 }

@@ -12,6 +12,7 @@ import { Flights, Late } from "./flights.ts";
 import { MAX_FORM_BYTES, fromForm } from "./forms.ts";
 import { FORGET, KEEP, PINNED, canonical, etagOf, isNamed } from "./freshness.ts";
 import type { Log } from "./log.ts";
+import { Account, type Metrics, clock } from "./metrics.ts";
 import type { Checked, Operations } from "./operations.ts";
 import {
   type Asked,
@@ -66,6 +67,7 @@ interface Caller {
   deadline: number;
   signal: AbortSignal;
   timings: Timings;
+  account: Account;
 }
 
 export interface EndpointParts {
@@ -77,6 +79,7 @@ export interface EndpointParts {
   token: string;
   onlyKnown: boolean;
   tracing: Tracing;
+  metrics: Metrics;
   log: Log;
 }
 
@@ -91,6 +94,8 @@ export class Endpoint {
   /** Never throws; `signal` is aborted when the client has left. */
   async answer(request: IncomingMessage, signal: AbortSignal): Promise<Answer> {
     const { headers, method = "" } = request;
+    const seconds = clock();
+    const account = new Account();
     const parent = parentOf(text(headers["traceparent"]), text(headers["tracestate"]));
     const span = this.#parts.tracing.begin(parent, `${methodOf(method)} /graphql`, {
       "http.request.method": methodOf(method),
@@ -99,7 +104,8 @@ export class Endpoint {
       "url.scheme": "http",
     });
     const timings = new Timings();
-    const answer = await this.#told(request, signal, span, timings);
+    const answer = await this.#told(request, signal, span, account, timings);
+    this.#parts.metrics.ended(methodOf(method), answer.status, seconds(), account);
     if (answer.status === 304) timings.note("cache", "revalidated");
     answer.headers[TIMING_HEADER] = timings.total();
     const madeFor = text(headers[REQUEST_ID_HEADER]);
@@ -116,6 +122,7 @@ export class Endpoint {
     request: IncomingMessage,
     signal: AbortSignal,
     span: Span,
+    account: Account,
     timings: Timings,
   ): Promise<Answer> {
     const { headers } = request;
@@ -123,7 +130,8 @@ export class Endpoint {
       const shown = [text(headers[TOKEN_HEADER]), text(headers[TENANT_HEADER])] as const;
       const tenant = tenantOf(this.#parts.token, ...shown);
       const deadline = performance.now() + timeoutMs(text(headers[TIMEOUT_HEADER]));
-      const caller = { tenant, span, deadline, signal, timings };
+      const caller = { tenant, span, deadline, signal, account, timings };
+      account.tenant = tenant;
       const target = targetOf(request.url ?? "");
       const [mediaType = ""] = (headers["content-type"] ?? "").split(";", 1);
       const kind = mediaType.trim().toLowerCase();
@@ -134,7 +142,7 @@ export class Endpoint {
       return await this.#post(target, kind, request, caller);
     } catch (error) {
       if (signal.aborted) return json(499, "", { "cache-control": FORGET }); // nobody reads it
-      return this.#refused(error, span);
+      return this.#refused(error, span, account);
     }
   }
 
@@ -144,7 +152,7 @@ export class Endpoint {
     request: IncomingMessage,
     caller: Caller,
   ): Promise<Answer> {
-    const operation = await this.#checked(asked, caller.tenant);
+    const operation = await this.#checked(asked, caller);
     if (!operation.isQuery) {
       throw new Refusal("BAD_REQUEST", "a mutation is sent with POST", { status: 405 });
     }
@@ -162,7 +170,7 @@ export class Endpoint {
       if (kept && isNamed(ifNoneMatch, kept.etag)) return notModified(kept);
     }
     const outcome = await this.#shared(operation, release, caller);
-    const body = this.#body(outcome, caller.span);
+    const body = this.#body(outcome, caller);
     const { maker } = outcome;
     if (!isLasting || !maker || (pinned && maker.release !== pinned)) {
       return json(200, body, { "cache-control": FORGET });
@@ -195,7 +203,7 @@ export class Endpoint {
     const outcome = await this.#parts.bodies.read(request, limit, async (body) => {
       const contentType = request.headers["content-type"] ?? "";
       const asked = isForm ? await fromForm(contentType, body) : fromJson(body);
-      const operation = await this.#checked(asked, caller.tenant);
+      const operation = await this.#checked(asked, caller);
       if (operation.isQuery && !isForm) return this.#shared(operation, release, caller);
       const own = await this.#execute(operation, release, caller, caller.signal);
       caller.timings.take(own.timings, false);
@@ -203,16 +211,17 @@ export class Endpoint {
     });
     const accepted = request.headers.accept ?? "";
     const isNew = accepted.includes(RESPONSE_TYPE) && !accepted.includes(JSON_TYPE);
-    const body = this.#body(outcome, caller.span);
+    const body = this.#body(outcome, caller);
     return json(200, body, { "cache-control": FORGET }, isNew ? RESPONSE_TYPE : JSON_TYPE);
   }
 
   /** The operation that is asked for. Throws Refusal, Refusals. */
-  async #checked(asked: Asked, tenant: string): Promise<Ready> {
+  async #checked(asked: Asked, { tenant, account }: Caller): Promise<Ready> {
     const { documents, operations, router } = this.#parts;
     const { schema, version: graph } = await router.graph();
     const source = this.#text(asked, tenant);
     const checked = operations.check(schema, source, asked.operationName, asked.variables);
+    account.operation = { name: checked.title, isQuery: checked.isQuery, used: checked.used };
     if (asked.hash && asked.text) documents.register(tenant, asked.hash, source);
     return { ...checked, graph };
   }
@@ -263,7 +272,10 @@ export class Endpoint {
         isMine = true;
         return this.#execute(operation, release, caller, signal);
       });
-      if (!isMine) caller.span.join(outcome.span);
+      if (!isMine) {
+        caller.span.join(outcome.span);
+        this.#parts.metrics.joined();
+      }
       caller.timings.take(outcome.timings, !isMine);
       return outcome;
     } catch (error) {
@@ -303,8 +315,9 @@ export class Endpoint {
   }
 
   /** An outcome as one of those who share it is told it. */
-  #body({ data, errors, span }: Outcome, { traceId }: Span): string {
+  #body({ data, errors, span }: Outcome, { span: { traceId }, account }: Caller): string {
     if (!errors.length) return `{"data":${data}}`;
+    account.codes = errors.map(({ extensions }) => extensions.code);
     // What went wrong is logged, here and behind, with the trace of who began.
     const begun = span.traceId;
     const { log } = this.#parts;
@@ -323,11 +336,12 @@ export class Endpoint {
     };
   }
 
-  #refused(error: unknown, { traceId }: Span): Answer {
+  #refused(error: unknown, { traceId }: Span, account: Account): Answer {
     let all: readonly Refusal[] = [new Refusal("INTERNAL", "internal error", { status: 500 })];
     if (error instanceof Refusal) all = [error];
     else if (error instanceof Refusals) all = error.all;
     else this.#unexpected(error, traceId);
+    account.codes = all.map(({ code }) => code);
     const status = all[0]?.status ?? 500;
     const errors = all.map((refusal) => told(refusal, traceId));
     return json(status, JSON.stringify({ errors }), {

@@ -7,6 +7,7 @@ import { GraphQLError } from "graphql";
 import { Breaker } from "./breaker.ts";
 import type { Call, Known } from "./call.ts";
 import type { Log } from "./log.ts";
+import { type Asked, Metrics, clock } from "./metrics.ts";
 import { type Sent, asksForEntities, nothing, predicted, sentOf } from "./sent.ts";
 import { PATIENCE_MS, SubgraphLate, SubgraphLost, type Subgraphs } from "./subgraphs.ts";
 import { Together } from "./together.ts";
@@ -27,6 +28,7 @@ export class Executions {
   readonly #foreign: ReadonlyMap<string, Subgraphs>;
   readonly #timeoutsMs: ReadonlyMap<string, number>;
   readonly #log: Log;
+  readonly #metrics: Metrics;
   readonly #newBreaker: () => Breaker;
   readonly #breakers = new Map<string, Breaker>();
   readonly #together = new WeakMap<Call, Together>();
@@ -37,12 +39,14 @@ export class Executions {
     foreign: ReadonlyMap<string, Subgraphs>,
     timeoutsMs: ReadonlyMap<string, number>,
     log: Log,
+    metrics: Metrics,
     newBreaker: () => Breaker = () => new Breaker(),
   ) {
     this.#subgraphs = subgraphs;
     this.#foreign = foreign;
     this.#timeoutsMs = timeoutsMs;
     this.#log = log;
+    this.#metrics = metrics;
     this.#newBreaker = newBreaker;
   }
 
@@ -95,10 +99,18 @@ export class Executions {
     const breaker = this.#breaker(name);
     const givenMs = this.#timeoutMs(name);
     const timeoutMs = Math.min(givenMs, call.remainingMs());
-    if (timeoutMs < 1) return unmade(late(sent, variables));
+    const seconds = clock();
+    const over = (outcome: Asked) => this.#metrics.asked(name, outcome, seconds());
+    if (timeoutMs < 1) {
+      over("late");
+      return unmade(late(sent, variables));
+    }
     const foreign = this.#foreign.get(name);
     const isModel = !foreign && asksForEntities(sent);
-    if (!breaker.admit()) return unmade(lost(name, isModel, sent, variables));
+    if (!breaker.admit()) {
+      over("not asked");
+      return unmade(lost(name, isModel, sent, variables));
+    }
     try {
       const body = bodyOf(sent.text, variables);
       const answer = await (foreign
@@ -109,11 +121,13 @@ export class Executions {
       const result = resultOf(answer.content);
       if (!result || answer.status >= 500) throw new SubgraphLost(`status ${answer.status}`);
       breaker.succeeded();
+      over("ok");
       call.answered(answer.maker);
       call.timings.hear(answer.timings);
       return { result: located(result, sent, variables), maker: answer.maker };
     } catch (error) {
       if (error instanceof SubgraphLate) {
+        over("late");
         if (timeoutMs >= PATIENCE_MS) breaker.failed();
         else breaker.abandoned();
         return unmade(late(sent, variables));
@@ -123,6 +137,7 @@ export class Executions {
         throw error;
       }
       breaker.failed();
+      over("lost");
       const reason = String(error.cause ?? error.message);
       this.#log.warning("subgraph lost", { subgraph: name, reason, trace_id: call.span.traceId });
       return unmade(lost(name, isModel, sent, variables));

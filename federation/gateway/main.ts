@@ -4,9 +4,12 @@ import contract from "./contract.json" with { type: "json" };
 import { Documents, readManifest } from "./documents.ts";
 import { Endpoint } from "./endpoint.ts";
 import { Executions } from "./execution.ts";
+import { Exposition } from "./exposition.ts";
 import { graphiqlPage } from "./graphiql.ts";
 import { createLog } from "./log.ts";
+import { Metrics } from "./metrics.ts";
 import { Operations } from "./operations.ts";
+import { measureProcess } from "./process_metrics.ts";
 import { Router } from "./router.ts";
 import { GatewayServer } from "./server.ts";
 import { type Settings, settingsOf } from "./settings.ts";
@@ -22,12 +25,19 @@ async function main(settings: Settings): Promise<void> {
   const tracing = await startTracing(process.env, `${settings.host}:${settings.port}`, log);
   const supergraph = new SupergraphFile(settings.supergraph, log);
   await supergraph.read();
-  const known = readManifest(settings.documents);
+  const { documents: known, names } = readManifest(settings.documents);
+  const metrics = new Metrics(names);
+  const exposition = new Exposition(metrics.registry);
+  let metricsPort: number | undefined;
+  if (settings.metricsPort !== undefined) {
+    measureProcess(metrics.registry);
+    metricsPort = await exposition.listen(settings.metricsPort, settings.metricsHost);
+  }
   const subgraphs = new Subgraphs(settings.subgraphs);
   const foreign = new Map(
     [...settings.foreign].map(([name, places]) => [name, new Subgraphs(places, { isForeign: true })] as const),
   );
-  const executions = new Executions(subgraphs, foreign, settings.timeoutsMs, log);
+  const executions = new Executions(subgraphs, foreign, settings.timeoutsMs, log, metrics);
   const router = new Router(supergraph, executions, settings.pollMs, log);
   await router.graph();
   const endpoint = new Endpoint({
@@ -39,6 +49,7 @@ async function main(settings: Settings): Promise<void> {
     token,
     onlyKnown,
     tracing,
+    metrics,
     log,
   });
   const page = production || onlyKnown ? undefined : graphiqlPage(known.values());
@@ -48,11 +59,12 @@ async function main(settings: Settings): Promise<void> {
     log.info("draining");
     server.leave();
   });
-  log.info("serving", { address: `${settings.host}:${port}` });
+  log.info("serving", { address: `${settings.host}:${port}`, metrics_port: metricsPort });
   await ending;
   await server.close(GRACE_MS);
   await router.close();
   await Promise.all([subgraphs, ...foreign.values()].map((each) => each.close()));
+  await exposition.close();
   await tracing.close();
 }
 

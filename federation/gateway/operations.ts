@@ -23,6 +23,7 @@ import { Refusal, Refusals } from "./errors.ts";
 import { LIMITS, type Size, check, exceeded, measure } from "./measure.ts";
 import { Recent } from "./recent.ts";
 import type { Operation } from "./router.ts";
+import { type Used, usedBy } from "./usage.ts";
 
 const MAX_PREPARED = 1_000; // documents; a team's own come to some dozens (a guess)
 const MAX_PREPARED_CHARS = 4_000_000; // of their texts together; parsed they are more (a guess)
@@ -31,6 +32,8 @@ const MAX_ERRORS = 20; // that one answer names
 const KEPT_ROOTS: ReadonlySet<string> = new Set(["image", "images", "__typename"]);
 // When the caller stored an image first: it follows from neither its digest nor a release.
 const TIMELY_FIELDS: ReadonlySet<string> = new Set(["createdAt"]);
+
+const NOTHING: Used = { all: [], deprecated: [] };
 
 type Variables = Readonly<Record<string, unknown>>;
 
@@ -41,6 +44,8 @@ interface Prepared {
   operations: readonly OperationDefinitionNode[];
   fragments: ReadonlyMap<string, FragmentDefinitionNode>;
   hasTimely: boolean;
+  /** What each of the operations names. */
+  used: ReadonlyMap<OperationDefinitionNode, Used>;
 }
 
 /** One operation that may be executed. */
@@ -52,6 +57,9 @@ export interface Checked extends Operation {
   isLasting: boolean;
   /** Whether directives leave nothing of it, which the router has no plan for. */
   isEmpty: boolean;
+  /** As the document calls it, whether or not the request did. */
+  title: string | undefined;
+  used: Used;
 }
 
 export class Operations {
@@ -88,6 +96,8 @@ export class Operations {
       ids: size.ids,
       isLasting: !prepared.hasTimely && isKept(operation, prepared.fragments),
       isEmpty: isEmpty(operation, prepared.fragments, coerced.coerced),
+      title: operation.name?.value,
+      used: prepared.used.get(operation) ?? NOTHING,
     };
   }
 
@@ -116,7 +126,8 @@ export class Operations {
       if (one.kind === Kind.FRAGMENT_DEFINITION) fragments.set(one.name.value, one);
     }
     const hasTimely = names(document, TIMELY_FIELDS);
-    return { schema, hash: hashOf(text), document, operations, fragments, hasTimely };
+    const used = new Map(operations.map((one) => [one, usedBy(schema, one, fragments)] as const));
+    return { schema, hash: hashOf(text), document, operations, fragments, hasTimely, used };
   }
 
   #parse(text: string): DocumentNode {

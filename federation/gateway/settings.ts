@@ -5,6 +5,9 @@ import path from "node:path";
 export interface Settings {
   host: string;
   port: number;
+  metricsHost: string;
+  /** Where Prometheus is answered; nowhere without one. */
+  metricsPort: number | undefined;
   /** What Envoy shows when it names a tenant; empty means everybody is `local`. */
   token: string;
   /** Where the subgraphs are served, the same ones at each place. */
@@ -43,6 +46,8 @@ export function settingsOf(env: NodeJS.ProcessEnv): Settings {
   const settings = {
     host: text("HOST", "127.0.0.1"),
     port: whole("PORT", text("PORT", "0")),
+    metricsHost: text("METRICS_HOST", "127.0.0.1"),
+    metricsPort: text("METRICS_PORT") ? whole("METRICS_PORT", text("METRICS_PORT")) : undefined,
     token: text("TOKEN"),
     subgraphs: text("SUBGRAPHS_URLS", "http://127.0.0.1:8160").split(",").map(origin),
     foreign: foreign(text("FOREIGN_SUBGRAPHS")),

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 from http import HTTPStatus
 
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
 from federation.subgraphs.endpoints import Endpoints, Subgraph
 from federation.subgraphs.schemas import SUBGRAPHS
@@ -17,6 +18,7 @@ from services.releases.releases import Releases
 from services.rest.bodies import BodyReader
 from services.serving.connections import close_at_the_end
 from services.serving.ending import Ending
+from services.serving.http_metrics import HttpMetrics
 from services.serving.spans import Recorder
 from services.serving.tenancy import Trust
 
@@ -28,8 +30,10 @@ def create_app(
     names: Iterable[str],
     recorder: Recorder | None = None,
     ending: Ending | None = None,
+    registry: CollectorRegistry | None = None,
 ) -> web.Application:
-    """The application. It uses `mesh` and does not close it; `recorder` takes its spans.
+    """The application. It uses `mesh` and does not close it; `recorder` takes its spans, and it is
+    measured for the `registry`.
 
     From when the `ending` begins, it is neither healthy nor ready.
     """
@@ -38,10 +42,10 @@ def create_app(
     releases = Releases(objects, mesh, ttl_s=settings.versions_ttl_s)
     bodies = BodyReader(settings.upload_budget_bytes, settings.body_timeout_s)
     subgraphs = {name: Subgraph(SUBGRAPHS[name](), mesh, images, releases) for name in names}
+    trust, measured = Trust(settings.token), HttpMetrics(registry)
     app = web.Application(client_max_size=0)
-    Endpoints(subgraphs, images, releases, bodies, Trust(settings.token), recorder).add_to(
-        app.router
-    )
+    endpoints = Endpoints(subgraphs, images, releases, bodies, trust, measured, recorder)
+    endpoints.add_to(app.router)
 
     async def healthz(_request: web.Request) -> web.Response:
         status = HTTPStatus.SERVICE_UNAVAILABLE if ending.begun else HTTPStatus.OK

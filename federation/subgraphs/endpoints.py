@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +30,7 @@ from services.releases.releases import Releases
 from services.rest.bodies import BodyReader
 from services.rest.problems import HttpError
 from services.serving import deadline, http_spans, tenancy, timing, tracing
+from services.serving.http_metrics import LEFT, HttpMetrics
 from services.serving.logs import answered
 from services.serving.spans import Recorder
 from services.serving.tenancy import Trust
@@ -105,8 +107,10 @@ class Endpoints:
         releases: Releases,
         bodies: BodyReader,
         trust: Trust,
+        metrics: HttpMetrics,
         recorder: Recorder | None = None,
     ) -> None:
+        self._metrics = metrics
         self._subgraphs = subgraphs
         self._images = images
         self._releases = releases
@@ -132,6 +136,15 @@ class Endpoints:
         return response
 
     async def _admitted(self, request: web.Request, answer: Answer) -> web.Response:
+        began, status = time.perf_counter(), LEFT
+        try:
+            response = await self._timed(request, answer)
+            status = response.status
+        finally:
+            self._metrics.ended(request, status, time.perf_counter() - began)
+        return response
+
+    async def _timed(self, request: web.Request, answer: Answer) -> web.Response:
         timings = timing.collect()
         response = await self._written(request, answer)
         if taken := timings.told():

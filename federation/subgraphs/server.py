@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 from aiohttp.log import access_logger
+from prometheus_client import CollectorRegistry
 
 from federation.subgraphs.app import create_app
 from federation.subgraphs.schemas import SUBGRAPHS
@@ -17,7 +18,9 @@ from federation.subgraphs.settings import SubgraphSettings
 from services.client.mesh import MeshClient
 from services.errors import InvalidArgument
 from services.media.objects import Objects
+from services.serving.diagnostics import Diagnostics
 from services.serving.ending import GRACE_S, Ending
+from services.serving.metrics import exposed, registry_of
 from services.serving.spans import Recorder
 from services.serving.telemetry import recording
 
@@ -53,13 +56,14 @@ async def subgraph_server(
     names: Sequence[str],
     recorder: Recorder | None = None,
     ending: Ending | None = None,
+    registry: CollectorRegistry | None = None,
 ) -> AsyncIterator[int]:
     """Serve subgraphs and yield the port; on leaving, drain for up to `GRACE_S` seconds.
 
     Port 0 takes any free one. Raises OSError when the port is taken.
     """
     runner = web.AppRunner(
-        create_app(settings, mesh, objects, names, recorder, ending),
+        create_app(settings, mesh, objects, names, recorder, ending, registry),
         # The gateway hanging up ends the work on its request.
         handler_cancellation=True,
         access_log=access_logger if settings.access_log else None,
@@ -84,14 +88,18 @@ async def serve(settings: SubgraphSettings, client: type[MeshClient] = MeshClien
     ending = Ending.by_signals(settings.lame_duck_s)
     names = chosen(settings.subgraphs)
     objects = Objects.open(settings.object_store)
+    diagnostics = Diagnostics()
+    registry = registry_of("subgraphs", diagnostics)
     async with (
-        recording("subgraphs", f"{settings.host}:{settings.port}") as recorder,
+        exposed(registry, settings.metrics_host, settings.metrics_port) as metrics_port,
+        recording("subgraphs", f"{settings.host}:{settings.port}", diagnostics) as recorder,
         client(settings.mesh_address, token=settings.token) as mesh,
-        subgraph_server(settings, mesh, objects, names, recorder, ending) as port,
+        subgraph_server(settings, mesh, objects, names, recorder, ending, registry) as port,
     ):
         # What is there now stays: the collector need not look at it again with every request.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*COLLECTIONS)
-        _log.info("serving", address=f"{settings.host}:{port}", subgraphs=names)
+        address = f"{settings.host}:{port}"
+        _log.info("serving", address=address, subgraphs=names, metrics_port=metrics_port)
         await ending.wait()

@@ -24,6 +24,7 @@ from services.inference.engine import (
     Tensors,
     TensorSpec,
 )
+from services.inference.metrics import ModelMetrics
 from services.inference.stacking import Batch, Nobody, Request
 from services.inference.turns import MAX_WAITING, Turns
 from services.serving import tracing
@@ -54,14 +55,18 @@ class BatchingEngine:
         wait_s: float = 0.0,
         max_waiting: int = MAX_WAITING,
         warm_up: Sequence[Tensors] = (),
+        metrics: ModelMetrics | None = None,
     ) -> None:
-        """`warm_up` holds inputs of one request of each shape: `load` runs full batches of them."""
+        """`warm_up` holds inputs of one request of each shape: `load` runs full batches of them.
+        `metrics` are told how many requests wait."""
         self._engine = engine
         self._warm_up = warm_up
         self._concurrency = concurrency
         self._size = size
         self._wait_s = wait_s if size > 1 else 0.0
         self._waiting: Turns[Request] = Turns(max_waiting, self._until_done_s)
+        if metrics:
+            metrics.queue("turns", self._waiting.__len__, max_waiting)
         self._running = 0
         self._due_at = 0.0
         self._alarm: asyncio.TimerHandle | None = None

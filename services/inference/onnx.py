@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -24,6 +25,7 @@ from services.inference.engine import (
     check_inputs,
     check_outputs,
 )
+from services.inference.metrics import ModelMetrics
 from services.inference.workers import Workers, WorkersClosed
 from services.serving import tracing
 from services.serving.attributes import BATCH_SIZE, ENGINE_NAME, MODEL_FILE
@@ -64,8 +66,11 @@ class OnnxEngine:
         workers: int = 1,
         threads: int = 1,
         warm_up: Sequence[Tensors] = (),
+        metrics: ModelMetrics | None = None,
+        file: str = "",
     ) -> None:
-        """`warm_up` holds inputs of each shape that the engine will see, run once by `load`."""
+        """`warm_up` holds inputs of each shape that the engine will see, run once by `load`.
+        `metrics` are told of each inference, as of `file`."""
         self._path = path
         self._threads = threads
         self._workers = workers
@@ -74,7 +79,10 @@ class OnnxEngine:
         self._inputs: tuple[TensorSpec, ...] = ()
         self._outputs: tuple[TensorSpec, ...] = ()
         self._metadata: Mapping[str, str] = {}
-        self._pool = Workers(workers, "onnx")
+        metrics = metrics or ModelMetrics("")
+        self._measured = metrics.of(file or path.stem)
+        self._pool = Workers(workers, "onnx", metrics.used)
+        metrics.queue("jobs", lambda: self._pool.waiting)
         self._description = EngineDescription(
             "onnxruntime", onnxruntime.__version__, PROVIDER, precision
         )
@@ -130,12 +138,12 @@ class OnnxEngine:
         self._session = None
         await self._pool.close()
 
-    def _about(self, tensors: Tensors) -> dict[str, str | int]:
+    def _about(self, size: int) -> dict[str, str | int]:
         """What the span of an inference says."""
         return {
             ENGINE_NAME: self._description.name,
             MODEL_FILE: self._path.name,
-            BATCH_SIZE: len(tensors[self._inputs[0].name]),
+            BATCH_SIZE: size,
         }
 
     def _open(self) -> onnxruntime.InferenceSession:
@@ -157,9 +165,12 @@ class OnnxEngine:
         phases.begin("preprocess")
         tensors = inputs() if callable(inputs) else inputs
         check_inputs(self._inputs, tensors)
-        phases.begin("inference", self._about(tensors))
+        size = len(tensors[self._inputs[0].name])
+        phases.begin("inference", self._about(size))
+        began = time.perf_counter()
         with _translated():
             arrays = session.run(None, dict(tensors))
+        self._measured.ran(size, time.perf_counter() - began)
         outputs = {spec.name: array for spec, array in zip(self._outputs, arrays, strict=True)}
         check_outputs(outputs)
         return outputs

@@ -84,6 +84,11 @@ class Slots:
         self._free = count
         self._waiting: Turns[asyncio.Future[None]] = Turns(max_waiting)
 
+    @property
+    def waiting(self) -> int:
+        """Who waits for a slot."""
+        return len(self._waiting)
+
     async def __aenter__(self) -> None:
         if self._free:
             self._free -= 1

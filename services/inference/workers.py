@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -48,14 +49,23 @@ class Workers:
     kind with a condition and a lock. What waits, waits in order. Belongs to one event loop.
     """
 
-    def __init__(self, count: int, name: str) -> None:
+    def __init__(
+        self, count: int, name: str, used: Callable[[float], None] = lambda seconds: None
+    ) -> None:
+        """`used` is told what each job took of its core, in its thread."""
         self._count: Final = count
         self._name = name
+        self._used = used
         self._lock = threading.Lock()
         self._queue: deque[_Job[Any]] = deque()
         self._idle: list[_Worker] = []
         self._all: list[_Worker] = []
         self._closed = False
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that no thread has begun."""
+        return len(self._queue)
 
     async def run(self, call: Callable[[], T]) -> T:
         """What `call` returns or raises. A caller that is cancelled leaves at once, and takes a job
@@ -67,7 +77,7 @@ class Workers:
             if self._idle:
                 self._idle.pop().take(job)
             elif len(self._all) < self._count:
-                worker = _Worker(self._next, f"{self._name}_{len(self._all)}")
+                worker = _Worker(self._next, f"{self._name}_{len(self._all)}", self._used)
                 self._all.append(worker)
                 worker.take(job)
                 worker.thread.start()
@@ -105,9 +115,12 @@ class Workers:
 class _Worker:
     """One thread, which is given its jobs."""
 
-    def __init__(self, finished: Callable[[_Worker], None], name: str) -> None:
+    def __init__(
+        self, finished: Callable[[_Worker], None], name: str, used: Callable[[float], None]
+    ) -> None:
         self.thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._finished = finished
+        self._used = used
         self._job: _Job[Any] | None = None
         self._given = threading.Lock()
         self._given.acquire()
@@ -124,7 +137,9 @@ class _Worker:
             job, self._job = self._job, None
             if job is None:
                 return
+            began = time.thread_time()
             settle, loop = job.run(), job.loop
+            self._used(time.thread_time() - began)
             # First, so that who is told finds this thread free.
             self._finished(self)
             # The loop may have been closed: nobody waits then.

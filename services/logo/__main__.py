@@ -16,7 +16,7 @@ from services.logo.servicer import LogoServicer
 from services.logo.settings import LogoSettings
 from services.media.objects import Objects
 from services.media.store import ImageStore
-from services.serving.model_process import run_process, serve_model
+from services.serving.model_process import Measured, run_process, serve_model
 from visionmesh.logo.v1.logo_pb2_grpc import add_LogoServiceServicer_to_server
 
 
@@ -25,10 +25,12 @@ async def main() -> None:
     parameters = settings.parameters
     entry = registry.find("logo")
     built_in = prepared.load(preparation.path(entry))
+    measured = Measured("logo")
     engine = SiftEngine(
         max_features=parameters.max_features,
         contrast=parameters.contrast,
         workers=settings.inference_workers,
+        metrics=measured.model,
     )
     model = LogoModel(engine, parameters, built_in.brands)
     objects = Objects.open(settings.object_store)
@@ -41,6 +43,7 @@ async def main() -> None:
         store,
         own_marks,
         workers=settings.inference_workers,
+        metrics=measured.model,
     )
     brands = Brands(store, own_marks, built_in.brands)
     try:
@@ -49,6 +52,7 @@ async def main() -> None:
             settings,
             engine=engine,
             derivation=recognition,
+            measured=measured,
             make_model=lambda _engine, _weights: model,
             make_register=lambda plane, about: partial(
                 add_LogoServiceServicer_to_server, LogoServicer(plane, brands, about)

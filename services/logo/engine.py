@@ -5,6 +5,7 @@ The seam where a learned localiser and embedder go: an engine with the same tens
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
@@ -21,6 +22,7 @@ from services.inference.engine import (
     check_inputs,
     check_outputs,
 )
+from services.inference.metrics import ModelMetrics
 from services.inference.workers import Workers, WorkersClosed
 from services.logo.sift import DESCRIPTORS, INPUT, POINTS, detect
 from services.serving import tracing
@@ -40,11 +42,21 @@ class SiftEngine:
     `workers` pictures are looked at at a time, one core each.
     """
 
-    def __init__(self, *, max_features: int, contrast: float, workers: int = 1) -> None:
+    def __init__(
+        self,
+        *,
+        max_features: int,
+        contrast: float,
+        workers: int = 1,
+        metrics: ModelMetrics | None = None,
+    ) -> None:
         self._max_features = max_features
         self._contrast = contrast
         self._loaded = False
-        self._pool = Workers(workers, "sift")
+        metrics = metrics or ModelMetrics("")
+        self._measured = metrics.of("sift")
+        self._pool = Workers(workers, "sift", metrics.used)
+        metrics.queue("jobs", lambda: self._pool.waiting)
         self._description = EngineDescription("opencv-sift", cv2.__version__, "cpu", "fp32")
 
     @property
@@ -90,7 +102,9 @@ class SiftEngine:
         tensors = inputs() if callable(inputs) else inputs
         check_inputs(INPUTS, tensors)
         phases.begin("inference", {ENGINE_NAME: self._description.name, BATCH_SIZE: 1})
+        began = time.perf_counter()
         found = detect(tensors[INPUT], self._max_features, self._contrast)
+        self._measured.ran(1, time.perf_counter() - began)
         outputs: Tensors = {POINTS: found.points, DESCRIPTORS: found.descriptors}
         check_outputs(outputs)
         return outputs

@@ -15,6 +15,7 @@ from services.brands.manifest import Manifest, OwnBrand
 from services.brands.store import BrandStore
 from services.errors import ModelUnavailable
 from services.fingerprint import fingerprint
+from services.inference.metrics import ModelMetrics
 from services.inference.workers import Workers, WorkersClosed
 from services.logo import (
     agreement,
@@ -98,6 +99,7 @@ class Recognition:
         *,
         workers: int = 1,
         parameters: MatchParameters = MatchParameters(),  # noqa: B008 -- frozen
+        metrics: ModelMetrics | None = None,
     ) -> None:
         """`revision` is that of the built-in gallery; `workers` images are compared at a time."""
         self.revision = revision
@@ -109,7 +111,9 @@ class Recognition:
         self._parameters = parameters
         self._own: OrderedDict[str, _Own] = OrderedDict()
         self._loading: Flights[tuple[str, str], Comparison] = Flights(name="load brands")
-        self._pool = Workers(workers, "matching")
+        metrics = metrics or ModelMetrics("")
+        self._pool = Workers(workers, "matching", metrics.used)
+        metrics.queue("jobs", lambda: self._pool.waiting)
 
     @property
     def built_in_brands(self) -> Sequence[str]:

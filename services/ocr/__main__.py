@@ -9,7 +9,7 @@ import cv2
 from services.ocr.model import OcrModel, warm_up
 from services.ocr.servicer import OcrServicer
 from services.ocr.settings import OcrSettings
-from services.serving.model_process import run_process, serve_files
+from services.serving.model_process import Measured, run_process, serve_files
 from visionmesh.ocr.v1.ocr_pb2_grpc import add_OcrServiceServicer_to_server
 
 
@@ -17,6 +17,7 @@ async def main() -> None:
     settings = OcrSettings()
     # As everything here: one picture, one core. OpenCV's own threads would take the others'.
     cv2.setNumThreads(1)
+    measured = Measured("ocr")
     await serve_files(
         "ocr",
         settings,
@@ -26,7 +27,9 @@ async def main() -> None:
             parameters=settings.parameters,
             concurrency=settings.inference_workers,
             max_waiting=settings.max_waiting,
+            metrics=measured.model,
         ),
+        measured=measured,
         make_register=lambda plane, about: partial(
             add_OcrServiceServicer_to_server, OcrServicer(plane, about)
         ),

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.inference.engine import Engine, Tensors
+from services.inference.metrics import ModelMetrics
 from services.inference.picture import Picture, Source
 from services.inference.pixels import PIXEL_LIBRARIES, PIXEL_SOURCES
 from services.inference.turns import MAX_WAITING, Slots
@@ -85,16 +86,19 @@ class OcrModel:
         parameters: Parameters = Parameters(),  # noqa: B008 -- frozen
         concurrency: int = 1,
         max_waiting: int = MAX_WAITING,
+        metrics: ModelMetrics | None = None,
     ) -> None:
         """Engines, and SHA-256 of the files that they run, by the names of the registry.
 
         `concurrency` pictures are read at once: so many lie decoded in memory. Up to `max_waiting`
-        more wait for their turn.
+        more wait for their turn, of which `metrics` are told.
         """
         self._detector = engines[DETECTOR]
         self._reader = Reader(engines[CLASSIFIER], engines[RECOGNIZER], parameters)
         self._parameters = parameters
         self._slots = Slots(concurrency, max_waiting)
+        if metrics:
+            metrics.queue("turns", lambda: self._slots.waiting, max_waiting)
         self._big = asyncio.Semaphore(1)
         self._version = model_version(
             weights=weights,

@@ -15,7 +15,8 @@ import orjson
 from aiohttp import hdrs, web
 
 from services.rest import etags, query
-from services.rest.fields import Projection, Selector
+from services.rest.fields import WHOLE, Projection, Selector
+from services.rest.selections import SchemaSelections
 
 KEEP: Final = "no-cache"
 """Keep it, and ask before using it: the question costs no inference."""
@@ -53,6 +54,7 @@ class Asked:
     projection: Projection
     kind: str
     if_none_match: str
+    selections: SchemaSelections
 
     @property
     def release(self) -> str:
@@ -108,6 +110,8 @@ class Asked:
     def _json(self, view: Any, status: HTTPStatus, headers: dict[str, str]) -> web.Response:
         headers["Content-Type"] = "application/json"
         body = orjson.dumps(self.projection.apply(view))
+        is_whole = self.projection is WHOLE
+        self.selections.answered(len(body), len(body if is_whole else orjson.dumps(view)))
         return web.Response(status=status, body=body, headers=headers)
 
 
@@ -115,11 +119,15 @@ class Kind:
     """One kind of answer: its selections, and its part of every entity tag.
 
     `version` is that of the code that writes answers (`document.representation_version`).
+    `selections` are told what is asked and answered.
     """
 
-    def __init__(self, name: str, selector: Selector, version: str) -> None:
+    def __init__(
+        self, name: str, selector: Selector, version: str, selections: SchemaSelections
+    ) -> None:
         self._selector = selector
         self._tag = f"{name}/{version}"
+        self._selections = selections
 
     def asked(self, request: web.Request, *known: str) -> Asked:
         """What a request asks for, with the `known` parameters and `fields`.
@@ -128,10 +136,13 @@ class Kind:
         """
         url = request.rel_url
         parameters = query.parse(url.raw_query_string, *known, "fields")
+        projection = self._selector.select(parameters.get("fields"))
+        self._selections.asked(projection.paths)
         return Asked(
             url.raw_path,
             parameters,
-            self._selector.select(parameters.get("fields")),
+            projection,
             self._tag,
             ",".join(request.headers.getall(hdrs.IF_NONE_MATCH, ())),
+            self._selections,
         )

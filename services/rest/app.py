@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
 from services.client.mesh import MeshClient
 from services.media.objects import Objects
@@ -30,13 +31,16 @@ from services.rest.handlers.service import ServiceHandlers
 from services.rest.middleware import around
 from services.rest.model_results import ModelResults
 from services.rest.model_views import MODEL_VIEWS
+from services.rest.selections import Selections
 from services.rest.settings import RestSettings
 from services.rest.stored import Stored
 from services.rest.uploads import Uploads
 from services.rest.verdicts import Verdicts
 from services.results.results import Results
 from services.serving.connections import close_at_the_end
+from services.serving.diagnostics import Diagnostics
 from services.serving.ending import Ending
+from services.serving.http_metrics import HttpMetrics
 from services.serving.spans import Recorder
 from services.serving.tenancy import Trust
 
@@ -61,8 +65,11 @@ def create_app(
     objects: Objects,
     recorder: Recorder | None = None,
     ending: Ending | None = None,
+    diagnostics: Diagnostics | None = None,
+    registry: CollectorRegistry | None = None,
 ) -> web.Application:
-    """The application. It uses `mesh` and does not close it; `recorder` takes its spans.
+    """The application. It uses `mesh` and does not close it; `recorder` takes its spans, and it is
+    measured for the `registry`.
 
     From when the `ending` begins, it is neither healthy nor ready.
 
@@ -70,8 +77,10 @@ def create_app(
     """
     contract = document.load()
     version = document.representation_version()
+    selections = Selections(registry)
     kinds = {
-        name: Kind(name, Selector(document.shape_of(contract, name)), version) for name in SCHEMAS
+        name: Kind(name, Selector(document.shape_of(contract, name)), version, selections.of(name))
+        for name in SCHEMAS
     }
     bodies = BodyReader(settings.upload_budget_bytes, settings.body_timeout_s)
     uploads = Uploads(mesh)
@@ -82,6 +91,7 @@ def create_app(
         redis_url=settings.redis_url,
         redis_budget_s=settings.redis_budget_s,
         memory_bytes=0,
+        diagnostics=diagnostics,
     )
     store = ImageStore(objects)
     stored = Stored(store, results)
@@ -102,6 +112,7 @@ def create_app(
         stored,
         document.shape_of(contract, document.ANALYSIS),
         version,
+        selections.of(document.ANALYSIS),
     )
     predict = PredictHandlers(mesh, bodies)
     models = ModelHandlers(releases, kinds["Model"], kinds["ModelList"], kinds["PolicyList"])
@@ -112,7 +123,8 @@ def create_app(
     service = ServiceHandlers(mesh, releases, contract, ending)
     docs = DocsHandlers(settings.viewer_dir)
 
-    app = web.Application(middlewares=[around(Trust(settings.token), recorder)])
+    measured = HttpMetrics(registry)
+    app = web.Application(middlewares=[around(Trust(settings.token), measured, recorder)])
     image = "/v1/images/{id}"
     app.add_routes(
         [

@@ -7,7 +7,7 @@ against the shape of its answer and compiled into a projection once, then rememb
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -34,10 +34,12 @@ class Projection:
     """Picks the selected properties out of an answer, in the answer's own order.
 
     `key` is the selection in its canonical form: equal for all selections of the same properties.
+    `paths` are the properties that it selects as a whole; none when that is all of them.
     """
 
     key: str
     apply: Callable[[Any], Any]
+    paths: tuple[str, ...] = ()
 
 
 WHOLE: Final = Projection("", lambda answer: answer)
@@ -61,7 +63,7 @@ class Selector:
             )
         tree = _Parser(fields).parse(self._shape)
         ordered = _ordered(tree, self._shape)
-        return Projection(_key(ordered), _projection(ordered))
+        return Projection(_key(ordered), _projection(ordered), tuple(_paths(ordered)))
 
 
 class _Parser:
@@ -142,6 +144,14 @@ def _key(tree: _Tree) -> str:
     return ",".join(
         name if below is None else f"{name}({_key(below)})" for name, below in tree.items()
     )
+
+
+def _paths(tree: _Tree, above: str = "") -> Iterator[str]:
+    for name, below in tree.items():
+        if below is None:
+            yield above + name
+        else:
+            yield from _paths(below, f"{above}{name}/")
 
 
 def _projection(tree: _Tree) -> Callable[[Any], Any]:

@@ -3,6 +3,7 @@ wrong."""
 
 from __future__ import annotations
 
+import time
 from http import HTTPStatus
 from typing import Final
 
@@ -13,6 +14,7 @@ from aiohttp.typedefs import Handler, Middleware
 from services.errors import VisionmeshError
 from services.rest import problems
 from services.serving import http_spans, tenancy, timing, tracing
+from services.serving.http_metrics import LEFT, HttpMetrics
 from services.serving.logs import answered
 from services.serving.spans import Recorder
 
@@ -22,11 +24,23 @@ OWNED: Final = "/v1/"
 _log = structlog.get_logger()
 
 
-def around(trust: tenancy.Trust, recorder: Recorder | None = None) -> Middleware:
-    """Adopt trace and tenant, run the handler, answer its errors as problems, name the trace."""
+def around(
+    trust: tenancy.Trust, metrics: HttpMetrics, recorder: Recorder | None = None
+) -> Middleware:
+    """Adopt trace and tenant, run the handler, answer its errors as problems, name the trace, and
+    tell `metrics` how it went."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        began, status = time.perf_counter(), LEFT
+        try:
+            response = await traced(request, handler)
+            status = response.status
+        finally:
+            metrics.ended(request, status, time.perf_counter() - began)
+        return response
+
+    async def traced(request: web.Request, handler: Handler) -> web.StreamResponse:
         span = http_spans.enter(recorder, request)
         if span is None:
             return await answer(request, handler)

@@ -10,12 +10,15 @@ from typing import Final
 import structlog
 from aiohttp import web
 from aiohttp.log import access_logger
+from prometheus_client import CollectorRegistry
 
 from services.client.mesh import MeshClient
 from services.media.objects import Objects
 from services.rest.app import create_app
 from services.rest.settings import RestSettings
+from services.serving.diagnostics import Diagnostics
 from services.serving.ending import GRACE_S, Ending
+from services.serving.metrics import exposed, registry_of
 from services.serving.spans import Recorder
 from services.serving.telemetry import recording
 
@@ -35,13 +38,15 @@ async def rest_server(
     objects: Objects,
     recorder: Recorder | None = None,
     ending: Ending | None = None,
+    diagnostics: Diagnostics | None = None,
+    registry: CollectorRegistry | None = None,
 ) -> AsyncIterator[int]:
     """Start the facade and yield its port; on leaving, drain it for up to `GRACE_S` seconds.
 
     Port 0 takes any free one. Raises OSError when the port is taken.
     """
     runner = web.AppRunner(
-        create_app(settings, mesh, objects, recorder, ending),
+        create_app(settings, mesh, objects, recorder, ending, diagnostics, registry),
         # A client that hangs up ends the work on its request.
         handler_cancellation=True,
         auto_decompress=False,
@@ -66,13 +71,16 @@ async def serve(settings: RestSettings) -> None:
     """
     ending = Ending.by_signals(settings.lame_duck_s)
     objects = Objects.open(settings.object_store)
+    diagnostics = Diagnostics()
+    registry = registry_of("rest", diagnostics)
     async with (
-        recording("rest", f"{settings.host}:{settings.port}") as recorder,
+        exposed(registry, settings.metrics_host, settings.metrics_port) as metrics_port,
+        recording("rest", f"{settings.host}:{settings.port}", diagnostics) as recorder,
         MeshClient(settings.mesh_address, token=settings.token) as mesh,
-        rest_server(settings, mesh, objects, recorder, ending) as port,
+        rest_server(settings, mesh, objects, recorder, ending, diagnostics, registry) as port,
     ):
         # What is there now stays: the collector need not look at it again with every request.
         gc.collect()
         gc.freeze()
-        _log.info("serving", address=f"{settings.host}:{port}")
+        _log.info("serving", address=f"{settings.host}:{port}", metrics_port=metrics_port)
         await ending.wait()

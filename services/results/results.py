@@ -63,6 +63,11 @@ class Results:
         self._flights: Flights[ResultKey, Value] = Flights(
             lambda: self._count("flights.joined"), name="result"
         )
+        for tier in ("memory", "durable", *(("shared",) if shared else ())):
+            self._count(f"results.{tier}.hits", 0)
+        for counter in ("misses", "durable.failed", "durable.dropped"):
+            self._count(f"results.{counter}", 0)
+        self._count("flights.joined", 0)
         self._behind: set[asyncio.Task[None]] = set()
         self._trouble: str | None = None
         self._diagnostics.watch("results.durable", lambda: self._trouble)

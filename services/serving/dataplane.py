@@ -30,7 +30,7 @@ from services.results.keys import ResultKey
 from services.results.results import Results
 from services.serving import deadline, elsewhere, tenancy, timing, tracing
 from services.serving.attributes import BATCH_SIZE, MODEL_NAME, MODEL_VERSION
-from services.serving.diagnostics import Diagnostics
+from services.serving.diagnostics import OK, OUTCOMES, Diagnostics
 from services.serving.inline import check_digest, check_inline_bytes
 from services.serving.spans import ERROR_TYPE, error_type
 from visionmesh.common.v1.image_pb2 import ImageRef
@@ -139,6 +139,7 @@ class DataPlane(Generic[R]):
         self._images = images
         self._results = results
         self._diagnostics = diagnostics or Diagnostics()
+        self._diagnostics.count("inferences", 0)
         self._visits: Flights[tuple[str, str, str], tuple[int, int, Value]] = Flights(
             lambda: self._diagnostics.count("flights.joined"), name="visit"
         )
@@ -163,6 +164,9 @@ class DataPlane(Generic[R]):
             for ref, data in zip(refs, inline, strict=True)
         ]
         outcomes = [await self._alone(looks[0])] if len(looks) == 1 else await self._batch(looks)
+        for outcome in outcomes:
+            code = error_type(outcome.error) if outcome.error else OK
+            self._diagnostics.count(OUTCOMES + code)
         if elsewhere.possible() and any(
             isinstance(outcome.error, errors.ResultNotFound) for outcome in outcomes
         ):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import grpc
 
@@ -13,6 +13,12 @@ from visionmesh.serving.v1.diagnostics_pb2_grpc import DiagnosticsServiceService
 
 Ailment = Callable[[], str | None]
 """What is wrong with a component at the moment, in one sentence; None when nothing is."""
+
+
+OUTCOMES: Final = "outcomes."
+"""Before what became of each image of a call: a domain error's code, or this:"""
+
+OK: Final = "OK"
 
 
 class Diagnostics:
@@ -31,10 +37,14 @@ class Diagnostics:
         self._ailments[component] = ailment
 
     @property
+    def watched(self) -> dict[str, str | None]:
+        """What every component says at the moment."""
+        return {component: ailment() for component, ailment in dict(self._ailments).items()}
+
+    @property
     def conditions(self) -> dict[str, str]:
         """What is wrong at the moment, by component."""
-        asked = ((component, ailment()) for component, ailment in self._ailments.items())
-        return {component: message for component, message in asked if message}
+        return {component: message for component, message in self.watched.items() if message}
 
 
 class DiagnosticsServicer(DiagnosticsServiceServicer):

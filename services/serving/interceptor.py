@@ -8,6 +8,7 @@ come from, and how long others took, is in the trailing metadata.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from typing import Any, Final, NoReturn, cast
@@ -22,6 +23,7 @@ from services import errors
 from services.serving import deadline, elsewhere, rpc_spans, status, tenancy, timing, tracing
 from services.serving.diagnostics import Diagnostics
 from services.serving.logs import answered
+from services.serving.rpc_metrics import RpcMetrics
 from services.serving.spans import RecordedSpan, Recorder
 
 WATCHING: Final = ("/grpc.health.v1.Health/", "/visionmesh.serving.v1.DiagnosticsService/")
@@ -36,15 +38,20 @@ _Answer = Callable[[Any, "grpc.aio.ServicerContext[Any, Any]", dict[str, str]], 
 class MeshInterceptor(grpc.aio.ServerInterceptor):
     """Trace, tenant, deadline, validation and errors for unary calls; others pass unchanged.
 
-    Each call that begins is counted as `calls.` and its method's name.
+    Each call that begins is counted as `calls.` and its method's name, each that ends is measured.
     """
 
     def __init__(
-        self, trust: tenancy.Trust, diagnostics: Diagnostics, recorder: Recorder | None = None
+        self,
+        trust: tenancy.Trust,
+        diagnostics: Diagnostics,
+        recorder: Recorder | None = None,
+        metrics: RpcMetrics | None = None,
     ) -> None:
         self._trust = trust
         self._diagnostics = diagnostics
         self._recorder = recorder
+        self._metrics = metrics or RpcMetrics()
         self._validator = protovalidate.Validator()
         self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
@@ -77,8 +84,10 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
         name, attributes = rpc_spans.of_call(method)
         answer = _logged(name, answer)
         counted = f"calls.{method.rpartition('/')[2]}"
+        ended = self._metrics.of(method)
 
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            began = time.perf_counter()
             self._diagnostics.count(counted)
             metadata = _metadata(context)
             span = tracing.enter(
@@ -88,8 +97,6 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
                 metadata.get(tracing.STATE_HEADER),
                 attributes,
             )
-            if not isinstance(span, RecordedSpan):
-                return await answer(request, context, metadata)
             code = grpc.StatusCode.OK
             try:
                 return await answer(request, context, metadata)
@@ -100,8 +107,10 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
                 code = context.code()
                 raise
             finally:
-                rpc_spans.answered(span, code)
-                span.end()
+                ended(code, time.perf_counter() - began)
+                if isinstance(span, RecordedSpan):
+                    rpc_spans.answered(span, code)
+                    span.end()
 
         return call
 

@@ -14,6 +14,7 @@ from services import limits
 from services.errors import VisionmeshError
 from services.inference.batching import BatchingEngine
 from services.inference.engine import Engine, Tensors
+from services.inference.metrics import ModelMetrics
 from services.inference.onnx import OnnxEngine
 from services.media.formats import MEDIA_TYPES
 from services.media.objects import Objects
@@ -22,6 +23,7 @@ from services.results.results import Results
 from services.serving.dataplane import BATCH_CONCURRENCY, DataPlane, Derivation, Model
 from services.serving.diagnostics import Diagnostics
 from services.serving.logs import configure_logging
+from services.serving.metrics import registry_of
 from services.serving.model_settings import ModelSettings
 from services.serving.server import Register, run, serve
 from visionmesh.common.v1 import model_pb2
@@ -35,6 +37,15 @@ class ServedModel(Model[R], Protocol[R]):
 
     @property
     def labels(self) -> Sequence[str]: ...
+
+
+class Measured:
+    """What a model's process counts and measures, for the parts that are made before it serves."""
+
+    def __init__(self, name: str) -> None:
+        self.diagnostics = Diagnostics()
+        self.registry = registry_of(name, self.diagnostics)
+        self.model = ModelMetrics(name, self.registry)
 
 
 def describe(
@@ -67,6 +78,7 @@ async def serve_model(
     make_model: Callable[[Engine, str], ServedModel[R]],
     make_register: Callable[[DataPlane[R], model_pb2.Model], Register],
     file: str = "",
+    measured: Measured | None = None,
 ) -> None:
     """Serve the model of one file that the catalog calls `name`, until SIGTERM.
 
@@ -76,15 +88,17 @@ async def serve_model(
     inference takes several. For the rest, and for what is raised, see `serve_files`.
     """
     file = file or name
-    engine = engine or _engine(registry.find(file), settings, warm_up)
+    measured = measured or Measured(name)
+    engine = engine or _engine(registry.find(file), settings, warm_up, measured)
     await serve_files(
         name,
         settings,
         warm_up={file: warm_up},
         make_model=lambda engines, weights: make_model(engines[file], weights[file]),
         make_register=make_register,
-        engines={file: _queued(engine, settings, warm_up)},
+        engines={file: _queued(engine, settings, warm_up, measured)},
         derivation=derivation,
+        measured=measured,
     )
 
 
@@ -97,6 +111,7 @@ async def serve_files(
     make_register: Callable[[DataPlane[R], model_pb2.Model], Register],
     engines: Mapping[str, Engine] = MappingProxyType({}),
     derivation: Derivation | None = None,
+    measured: Measured | None = None,
 ) -> None:
     """Serve the model that the catalog calls `name`, until SIGTERM.
 
@@ -105,13 +120,15 @@ async def serve_files(
     `make_model` gets the loaded engines and the SHA-256 of their weights by the same names,
     `make_register` what answers calls and what is said of the model. Files that have no engine
     among `engines` are run by ONNX Runtime. With a `derivation` answers are derived from what the
-    model makes. Raises ModelFileError, ModelUnavailable.
+    model makes. `measured` is what the parts that are given here measure with already. Raises
+    ModelFileError, ModelUnavailable, and OSError when the port of the metrics is taken.
     """
     configure_logging(name, settings)
     entries = {file: registry.find(file) for file in warm_up}
+    measured = measured or Measured(name)
     described = entries.get(name) or next(iter(entries.values()))
     engines = {
-        file: engines.get(file) or _engine(entry, settings, warm_up[file])
+        file: engines.get(file) or _engine(entry, settings, warm_up[file], measured)
         for file, entry in entries.items()
     }
     try:
@@ -119,7 +136,7 @@ async def serve_files(
             await engine.load()
         model = make_model(engines, {file: entry.sha256 for file, entry in entries.items()})
         objects = Objects.open(settings.object_store)
-        diagnostics = Diagnostics()
+        diagnostics = measured.diagnostics
         results = Results.over(
             objects,
             redis_url=settings.redis_url,
@@ -149,6 +166,7 @@ async def serve_files(
                 name,
                 settings,
                 diagnostics,
+                measured.registry,
             )
         finally:
             await plane.close()
@@ -159,7 +177,10 @@ async def serve_files(
 
 
 def _engine(
-    entry: registry.ModelFile, settings: ModelSettings, warm_up: Sequence[Tensors]
+    entry: registry.ModelFile,
+    settings: ModelSettings,
+    warm_up: Sequence[Tensors],
+    measured: Measured,
 ) -> OnnxEngine:
     return OnnxEngine(
         registry.path(entry.name),
@@ -167,10 +188,14 @@ def _engine(
         workers=settings.inference_workers,
         threads=settings.inference_threads,
         warm_up=warm_up,
+        metrics=measured.model,
+        file=entry.name,
     )
 
 
-def _queued(engine: Engine, settings: ModelSettings, warm_up: Sequence[Tensors]) -> Engine:
+def _queued(
+    engine: Engine, settings: ModelSettings, warm_up: Sequence[Tensors], measured: Measured
+) -> Engine:
     size, wait_s = settings.batching
     return BatchingEngine(
         engine,
@@ -179,6 +204,7 @@ def _queued(engine: Engine, settings: ModelSettings, warm_up: Sequence[Tensors])
         wait_s=wait_s,
         max_waiting=settings.max_waiting,
         warm_up=warm_up,
+        metrics=measured.model,
     )
 
 

@@ -12,12 +12,15 @@ import structlog
 import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from prometheus_client import CollectorRegistry
 
 from services import catalog
 from services.limits import MAX_MESSAGE_BYTES
 from services.serving.diagnostics import Diagnostics, DiagnosticsServicer
 from services.serving.ending import GRACE_S, Ending
 from services.serving.interceptor import MeshInterceptor
+from services.serving.metrics import exposed, registry_of
+from services.serving.rpc_metrics import RpcMetrics
 from services.serving.settings import ServiceSettings
 from services.serving.spans import Recorder
 from services.serving.telemetry import recording
@@ -55,16 +58,18 @@ async def grpc_server(
     diagnostics: Diagnostics | None = None,
     recorder: Recorder | None = None,
     ending: Ending | None = None,
+    registry: CollectorRegistry | None = None,
 ) -> AsyncIterator[int]:
     """Start a server and yield its port; on leaving, drain it for up to `GRACE_S` seconds.
 
     `services` are the full names of the gRPC services that are healthy once this has started.
-    Port 0 takes any free one. Calls are believed who they are for when they show `token`, and
-    recorded as spans by the `recorder`. From when the `ending` begins, health says NOT_SERVING.
+    Port 0 takes any free one. Calls are believed who they are for when they show `token`, recorded
+    as spans by the `recorder`, and measured for the `registry`. From when the `ending` begins,
+    health says NOT_SERVING.
     Raises RuntimeError when the port is taken.
     """
     diagnostics = diagnostics or Diagnostics()
-    interceptor = MeshInterceptor(Trust(token), diagnostics, recorder)
+    interceptor = MeshInterceptor(Trust(token), diagnostics, recorder, RpcMetrics(registry))
     server = grpc.aio.server(interceptors=[interceptor], options=OPTIONS)
     register(server)
     add_DiagnosticsServiceServicer_to_server(DiagnosticsServicer(diagnostics), server)
@@ -91,12 +96,16 @@ async def serve(
     name: str,
     settings: ServiceSettings,
     diagnostics: Diagnostics,
+    registry: CollectorRegistry | None = None,
 ) -> None:
     """Serve the catalog's process of this name until it is asked to end, then finish what is in
-    flight."""
+    flight. Its `registry` is made here where nothing else measures anything. Raises OSError when
+    the port of its metrics is taken."""
     service = catalog.BY_NAME[name].grpc_service or ""
     ending = Ending.by_signals(settings.lame_duck_s)
+    registry = registry or registry_of(name, diagnostics)
     async with (
+        exposed(registry, settings.metrics_host, settings.metrics_port) as metrics_port,
         recording(name, f"{settings.host}:{settings.port}", diagnostics) as recorder,
         grpc_server(
             register,
@@ -107,10 +116,12 @@ async def serve(
             diagnostics=diagnostics,
             recorder=recorder,
             ending=ending,
+            registry=registry,
         ) as port,
     ):
         # What is there now stays: the collector need not look at it again.
         gc.collect()
         gc.freeze()
-        _log.info("serving", grpc_service=service, address=f"{settings.host}:{port}")
+        address = f"{settings.host}:{port}"
+        _log.info("serving", grpc_service=service, address=address, metrics_port=metrics_port)
         await ending.wait()

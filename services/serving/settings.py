@@ -20,9 +20,10 @@ class ServiceSettings(BaseSettings):
 
     `store_url` names the object store (`s3://…`, `gs://…`, `az://…`, `file://…`); empty means a
     folder below `data_dir`. `mesh_address` is Envoy's mesh listener, the one way to other services.
-    `token` is the secret that Envoy and the processes of one mesh share: only who has it may say
-    for which tenant it calls. Without one there is one tenant, `local`, and `host` must be
-    loopback's: everybody who reaches it would be that tenant. `redis_url` names the Redis that
+    `metrics_port` is where Prometheus is answered, at `metrics_host`: any free one with 0, nowhere
+    without one. `token` is the secret that Envoy and the processes of one mesh share: only who has
+    it may say for which tenant it calls. Without one there is one tenant, `local`, and `host` must
+    be loopback's: everybody who reaches it would be that tenant. `redis_url` names the Redis that
     replicas share results through, empty means none; what it does not do within `redis_budget_s`
     seconds is done without it. `lame_duck_s` is for how many seconds a process serves on after
     SIGTERM, while it says that it does not. Lines of the log are JSON where nobody looks at a
@@ -33,6 +34,8 @@ class ServiceSettings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = 0
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Annotated[int | None, Field(ge=0, le=65_535)] = None
     data_dir: Path = Path(".visionmesh")
     store_url: str = ""
     token: str = Field(default="", validate_default=True)

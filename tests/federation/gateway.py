@@ -60,6 +60,7 @@ class Gateway:
     url: str
     http: aiohttp.ClientSession
     process: asyncio.subprocess.Process
+    metrics_port: int | None = None
     logged: list[dict[str, Any]] = field(default_factory=list)
     sent: int = 0
     sending: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -118,7 +119,8 @@ async def gateway(world: World | str, **env: str) -> AsyncIterator[Gateway]:
     )
     reading: asyncio.Task[None] | None = None
     try:
-        port = await asyncio.wait_for(_port(process), PATIENCE_S)
+        line = await asyncio.wait_for(_serving(process), PATIENCE_S)
+        url = f"http://127.0.0.1:{line['address'].rpartition(':')[2]}"
         tracing = aiohttp.TraceConfig()
 
         async def count(*_: Any) -> None:
@@ -128,7 +130,7 @@ async def gateway(world: World | str, **env: str) -> AsyncIterator[Gateway]:
 
         tracing.on_request_headers_sent.append(count)
         async with aiohttp.ClientSession(trace_configs=[tracing]) as http:
-            made = Gateway(f"http://127.0.0.1:{port}", http, process)
+            made = Gateway(url, http, process, line.get("metrics_port"))
             reading = asyncio.create_task(_read(process, made.logged))
             yield made
             await made.stop()
@@ -147,12 +149,12 @@ async def _read(process: asyncio.subprocess.Process, into: list[dict[str, Any]])
         into.append(json.loads(line))
 
 
-async def _port(process: asyncio.subprocess.Process) -> int:
-    """The port that a gateway says it serves at."""
+async def _serving(process: asyncio.subprocess.Process) -> dict[str, Any]:
+    """What a gateway says when it serves: at which address, for one."""
     assert process.stderr is not None
     said = b""
     async for line in process.stderr:
         said += line
-        if line.startswith(b"{") and (address := json.loads(line).get("address")):
-            return int(address.rpartition(":")[2])
+        if line.startswith(b"{") and (found := json.loads(line)).get("address"):
+            return dict(found)
     raise AssertionError(f"the gateway did not start: {said.decode()}")

@@ -7,7 +7,7 @@ import hashlib
 import io
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from uuid import uuid4
 import aiohttp
 import orjson
 from multidict import CIMultiDictProxy
+from prometheus_client import CollectorRegistry
 from werkzeug.datastructures import Headers
 
 from services.audit.log import AuditLog
@@ -125,6 +126,7 @@ class World:
     folder: Path
     token: str = ""
     tenant: str = ""
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
     def of(self, tenant: str) -> World:
         """The same world for a tenant whom Envoy has named; it has a token."""
@@ -223,6 +225,7 @@ async def world(
     (policies / "strict.yaml").write_text(STRICT)
     settings = {"port": 0, "data_dir": folder, **settings}
     rest = RestSettings(**settings)
+    registry = CollectorRegistry()
     objects = Objects.open(folder / "objects")
     serving = partial(grpc_server, token=rest.token)
     model = FakeModel()
@@ -269,7 +272,7 @@ async def world(
         port = await services.enter_async_context(serving(registering(*below, above)))
         async with (
             _client(port, rest.token) as mesh,
-            rest_server(rest, mesh, objects) as rest_port,
+            rest_server(rest, mesh, objects, registry=registry) as rest_port,
             aiohttp.ClientSession(auto_decompress=False) as http,
         ):
             behind = (
@@ -288,7 +291,7 @@ async def world(
                 folder,
                 rest.token,
             )
-            yield World(rest_port, port, services, http, *behind)
+            yield World(rest_port, port, services, http, *behind, registry=registry)
 
 
 async def _moderation(

@@ -81,7 +81,7 @@ async def test_nearest_tier_answers(tmp_path: Path, redis: RedisServer):
         for tier in order:
             async with results_over(store, redis) as (results, diagnostics):
                 assert await results.obtain(KEY, work) == b"result"
-                assert diagnostics.counters == {f"results.{tier}.hits": 1}
+                assert +diagnostics.counters == {f"results.{tier}.hits": 1}
             async with redis.client() as inside:
                 await inside.flushall()
     assert work.calls == 2
@@ -108,7 +108,7 @@ async def test_get_makes_nothing(tmp_path: Path, redis: RedisServer):
     """Asking for a stored result of an image that has none is None, and leaves no lease."""
     async with results_over(await store_in(tmp_path), redis) as (results, diagnostics):
         assert await results.get(KEY) is None
-        assert diagnostics.counters == {"results.misses": 1}
+        assert +diagnostics.counters == {"results.misses": 1}
     assert await redis.keys() == []
 
 
@@ -334,7 +334,7 @@ async def test_slow_store_falls_behind_within_bounds(
         beyond = ResultKey(KEY.digest, "nsfw", f"{MAX_BEHIND + 9:016x}")
     async with results_over(objects, redis) as (other, counted):
         assert await other.get(beyond) == b"result"
-        assert counted.counters == {"results.shared.hits": 1}
+        assert +counted.counters == {"results.shared.hits": 1}
     async with results_over(objects) as (results, _):
         last = ResultKey(KEY.digest, "nsfw", f"{MAX_BEHIND - 1:016x}")
         assert await results.get(last) == b"result"

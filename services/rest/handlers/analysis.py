@@ -19,6 +19,7 @@ from services.rest.deadlines import time_limit
 from services.rest.document import ANALYSIS, MODERATION
 from services.rest.fields import Selector, Shape
 from services.rest.model_views import ModelView, Options, tag_parts
+from services.rest.selections import SchemaSelections
 from services.rest.stored import Stored
 
 INCLUDE: Final = "include"
@@ -28,7 +29,13 @@ class AnalysisHandlers:
     """Answers with every part that is included, and says without a model that all are the same."""
 
     def __init__(
-        self, analysis: Analysis, releases: Releases, stored: Stored, shape: Shape, version: str
+        self,
+        analysis: Analysis,
+        releases: Releases,
+        stored: Stored,
+        shape: Shape,
+        version: str,
+        selections: SchemaSelections,
     ) -> None:
         """`shape` is that of an answer with all parts, `version` that of the code that writes."""
         self._analysis = analysis
@@ -37,6 +44,7 @@ class AnalysisHandlers:
         self._stored = stored
         self._shape = shape
         self._version = version
+        self._selections = selections
         self._kinds: dict[tuple[str, ...], Kind] = {}
 
     async def get(self, request: web.Request) -> web.Response:
@@ -97,7 +105,8 @@ class AnalysisHandlers:
         if included not in self._kinds:  # as many as there are sets of parts
             left_out = set(self._parts) - set(included)
             shape = {name: below for name, below in self._shape.items() if name not in left_out}
-            self._kinds[included] = Kind(ANALYSIS, Selector(shape), self._version)
+            selector = Selector(shape)
+            self._kinds[included] = Kind(ANALYSIS, selector, self._version, self._selections)
         return self._kinds[included]
 
     def _question(

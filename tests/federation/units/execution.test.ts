@@ -5,6 +5,7 @@ import { OperationTypeNode, parse } from "graphql";
 
 import { Breaker } from "../../../federation/gateway/breaker.ts";
 import { Executions } from "../../../federation/gateway/execution.ts";
+import { Metrics } from "../../../federation/gateway/metrics.ts";
 import { Subgraphs } from "../../../federation/gateway/subgraphs.ts";
 import { SILENT, answering, call, served } from "./serving.ts";
 
@@ -25,6 +26,7 @@ test("a subgraph that failed five times is not asked, until one answer is good",
     new Map(),
     new Map([["*", 5_000]]),
     SILENT,
+    new Metrics(),
     () => new Breaker({ now: () => now }),
   );
   const ask = (name = "NSFW") =>
