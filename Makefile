@@ -29,9 +29,11 @@ setup: .setup/python .setup/node .setup/models
 up: setup
 	@exec visionmesh up
 
+# Files side by side: most of what a test takes is waiting for processes that start.
+WORKERS ?= 2
 test: setup
 	@tests/packages.sh
-	pytest
+	pytest -n $(WORKERS) --dist loadfile
 
 lint: setup
 	ruff check .
