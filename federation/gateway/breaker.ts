@@ -22,6 +22,11 @@ export class Breaker {
     this.#settings = { ...DEFAULTS, ...settings };
   }
 
+  /** Whether there is no doubt that whoever asks is admitted. */
+  get isClosed(): boolean {
+    return this.#failures < this.#settings.failures;
+  }
+
   /** Whether to ask. */
   admit(): boolean {
     if (this.#failures < this.#settings.failures) return true;

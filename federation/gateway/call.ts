@@ -31,6 +31,11 @@ interface Presumed {
   answer: Promise<Known>;
 }
 
+async function isRight({ data, answer }: Presumed): Promise<boolean> {
+  const { result } = await answer;
+  return !result.errors?.length && JSON.stringify(result.data) === data;
+}
+
 /** What a subgraph answered, and what made it. */
 export interface Known {
   result: ExecutionResult;
@@ -94,21 +99,27 @@ export class Call {
     this.#settled.push(act);
   }
 
-  /** The execution has nothing more to ask. */
+  /** The execution has nothing more to ask, or goes no further without what it presumes. */
   settle(): void {
     for (const act of this.#settled) act();
   }
 
+  /** Whether all is so that was presumed until now. */
+  async stands(): Promise<boolean> {
+    if (this.#presumed.length === 0) return true;
+    this.settle();
+    const known = await Promise.all(this.#presumed.map(isRight));
+    return known.every(Boolean);
+  }
+
   /** Nothing when all was as presumed; else what to execute with again. Throws what answers threw. */
   async corrected(): Promise<Call | undefined> {
+    if (await this.stands()) return undefined;
     const known = new Map<string, Known>();
-    let isRight = true;
-    for (const { question, data, answer } of this.#presumed) {
-      const { result, maker } = await answer;
-      known.set(question, { result, maker });
-      isRight &&= !result.errors?.length && JSON.stringify(result.data) === data;
-    }
-    return isRight ? undefined : new Call(this.#options, known);
+    for (const { question, answer } of this.#presumed) known.set(question, await answer);
+    const next = new Call(this.#options, known);
+    next.timings.take(this.timings, false);
+    return next;
   }
 
   /** A subgraph has answered; without a maker when no release made its part. */

@@ -21,6 +21,8 @@ interface SubgraphResult {
 type Variables = Readonly<Record<string, unknown>>;
 
 const IMAGES = "images"; // the subgraph that knows whose images are
+const MODERATION = "moderation";
+const SURROGATE = "\\ud"; // as JSON escapes half of a character, which no subgraph reads
 
 /** Asks subgraphs for the router. */
 export class Executions {
@@ -73,15 +75,24 @@ export class Executions {
     const name = subgraph.toLowerCase();
     const sent = sentOf(request.document);
     const variables = (request.variables ?? {}) as Variables;
-    if (name !== IMAGES) return (await this.#asked(name, sent, variables, call)).result;
+    if (name !== IMAGES) {
+      if (this.#mayNotPresume(name) && !(await call.stands())) return dropped(sent, variables);
+      return (await this.#asked(name, sent, variables, call)).result;
+    }
     const question = `${sent.text}\0${JSON.stringify(variables)}`;
     const known = call.known(question);
     if (known) return known;
-    const data = call.mayPresume ? predicted(sent, variables) : undefined;
+    const mayPresume = call.mayPresume && this.#breaker(name).isClosed;
+    const data = mayPresume ? predicted(sent, variables) : undefined;
     const answer = this.#asked(name, sent, variables, call, data !== undefined);
     if (!data) return (await answer).result;
     call.presume(question, data, answer);
     return { data };
+  }
+
+  /** Verdicts are recorded for good, and other teams are told of no image before it is known whose. */
+  #mayNotPresume(name: string): boolean {
+    return name === MODERATION || this.#foreign.has(name);
   }
 
   /** Ask, and note what made the answer. */
@@ -100,7 +111,7 @@ export class Executions {
     const givenMs = this.#timeoutMs(name);
     const timeoutMs = Math.min(givenMs, call.remainingMs());
     const seconds = clock();
-    const over = (outcome: Asked) => this.#metrics.asked(name, outcome, seconds());
+    const over = (outcome: Asked, took = seconds()) => this.#metrics.asked(name, outcome, took);
     if (timeoutMs < 1) {
       over("late");
       return unmade(late(sent, variables));
@@ -115,13 +126,13 @@ export class Executions {
       const body = bodyOf(sent.text, variables);
       const answer = await (foreign
         ? foreign.post("", body, call, timeoutMs)
-        : typeof body === "string"
+        : typeof body === "string" && !body.includes(SURROGATE)
           ? this.#togetherOf(call).post(name, body, givenMs, canWait)
           : this.#subgraphs.post(`/${name}`, body, call, timeoutMs));
       const result = resultOf(answer.content);
-      if (!result || answer.status >= 500) throw new SubgraphLost(`status ${answer.status}`);
+      if (!result || answer.status >= 500 || answer.status === 404) throw new SubgraphLost(`status ${answer.status}`);
       breaker.succeeded();
-      over("ok");
+      over("ok", answer.seconds);
       call.answered(answer.maker);
       call.timings.hear(answer.timings);
       return { result: located(result, sent, variables), maker: answer.maker };
@@ -159,6 +170,11 @@ export class Executions {
     if (!breaker) this.#breakers.set(name, (breaker = this.#newBreaker()));
     return breaker;
   }
+}
+
+/** Of an execution that presumed what is not so: nobody is told it. */
+function dropped(sent: Sent, variables: Variables): ExecutionResult {
+  return nothing(sent, variables, "not asked", { code: "INTERNAL" });
 }
 
 function late(sent: Sent, variables: Variables): ExecutionResult {

@@ -10,6 +10,7 @@ type Variables = Readonly<Record<string, unknown>>;
 
 /** A field that gives images by their ids, and what is asked of each: key and field. */
 export interface Standing {
+  isList: boolean;
   ids: ValueNode;
   fields: readonly (readonly [key: string, name: string])[];
 }
@@ -29,7 +30,8 @@ export function standingOf(field: FieldNode): Standing | undefined {
     if (one.name.value !== "id" && one.name.value !== "__typename") return undefined;
     fields.push([one.alias?.value ?? one.name.value, one.name.value]);
   }
-  return fields.length ? { ids: argument.value, fields } : undefined;
+  if (!fields.length) return undefined;
+  return { isList: field.name.value === "images", ids: argument.value, fields };
 }
 
 /** What is answered when all of the images are there; nothing when some are no ids. */
@@ -37,7 +39,7 @@ export function predictionOf(standing: Standing, variables: Variables): unknown 
   const ids = valueFromASTUntyped(standing.ids, { ...variables });
   const image = (id: string) =>
     Object.fromEntries(standing.fields.map(([key, name]) => [key, name === "id" ? id : IMAGE]));
-  if (isDigest(ids)) return image(ids);
+  if (!standing.isList) return isDigest(ids) ? image(ids) : undefined;
   return Array.isArray(ids) && ids.every(isDigest) ? ids.map(image) : undefined;
 }
 

@@ -44,6 +44,8 @@ export interface SubgraphAnswer {
   content: unknown;
   /** How long models took, as Server-Timing; of other teams nothing is believed. */
   timings: string;
+  /** What its part of a request took, where it was one of several. */
+  seconds?: number;
 }
 
 /** One of several questions to subgraphs of ours. */
@@ -284,7 +286,9 @@ function told(span: Span, status: number): void {
   if (status >= 400) span.fail(String(status));
 }
 
-type Written = Partial<Record<"status" | "release" | "representation" | "content", unknown>>;
+type Written = Partial<
+  Record<"status" | "release" | "representation" | "content" | "seconds", unknown>
+> | null;
 
 /** The answers of several parts; all of them have what was said to all. */
 function partsOf({ status, content, timings }: SubgraphAnswer, count: number): SubgraphAnswer[] {
@@ -292,12 +296,13 @@ function partsOf({ status, content, timings }: SubgraphAnswer, count: number): S
     return Array.from({ length: count }, () => ({ status, maker: undefined, content, timings }));
   }
   return content.map((part: Written, index) => ({
-    status: typeof part.status === "number" ? part.status : 500,
+    status: typeof part?.status === "number" ? part.status : 500,
     maker: makerOf({
-      [RELEASE_HEADER]: part.release,
-      [REPRESENTATION_HEADER]: part.representation,
+      [RELEASE_HEADER]: part?.release,
+      [REPRESENTATION_HEADER]: part?.representation,
     }),
-    content: part.content,
+    content: part?.content,
+    ...(typeof part?.seconds === "number" && { seconds: part.seconds }),
     timings: index ? "" : timings, // of all of them
   }));
 }

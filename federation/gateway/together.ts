@@ -3,7 +3,8 @@
 import type { Call } from "./call.ts";
 import type { Asked, SubgraphAnswer, Subgraphs } from "./subgraphs.ts";
 
-const MAX_LENGTH = 1_000_000; // more goes out by itself: subgraphs take two million bytes
+const MAX_BYTES = 1_000_000; // more goes out by itself: subgraphs take two million
+const MAX_WAIT_MS = 20; // for the next question: the planner comes with it some milliseconds later (a guess)
 
 interface Part extends Asked {
   body: string;
@@ -19,6 +20,7 @@ export class Together {
   readonly #call: Call;
   #parts: Part[] = [];
   #isDue = false;
+  #waiting: NodeJS.Timeout | undefined;
 
   constructor(subgraphs: Subgraphs, call: Call) {
     this.#subgraphs = subgraphs;
@@ -28,12 +30,13 @@ export class Together {
 
   /**
    * As Subgraphs.post, with all else that is asked before the event loop turns. What `canWait` goes
-   * out with the next that cannot, or when there is no next one.
+   * out with the next that cannot, or soon by itself.
    */
   post(name: string, body: string, timeoutMs: number, canWait: boolean): Promise<SubgraphAnswer> {
     return new Promise((resolve, reject) => {
       this.#parts.push({ name, body, timeoutMs, resolve, reject });
-      if (canWait || this.#isDue) return;
+      if (this.#isDue) return;
+      if (canWait) return void (this.#waiting ??= setTimeout(() => this.#send(), MAX_WAIT_MS));
       this.#isDue = true;
       setImmediate(() => this.#send());
     });
@@ -43,6 +46,8 @@ export class Together {
     const waiting = this.#parts;
     this.#parts = [];
     this.#isDue = false;
+    clearTimeout(this.#waiting);
+    this.#waiting = undefined;
     for (const parts of grouped(waiting)) void this.#sent(parts);
   }
 
@@ -51,13 +56,14 @@ export class Together {
     try {
       const answers = parts.length > 1 && (await this.#subgraphs.ask(parts, this.#call, timeoutMs));
       if (answers) parts.forEach((part, index) => part.resolve(answers[index] as SubgraphAnswer));
-      else for (const part of parts) this.#alone(part, timeoutMs);
+      else for (const part of parts) this.#alone(part);
     } catch (error) {
       for (const part of parts) part.reject(error);
     }
   }
 
-  #alone({ name, body, resolve, reject }: Part, timeoutMs: number): void {
+  #alone({ name, body, timeoutMs: givenMs, resolve, reject }: Part): void {
+    const timeoutMs = Math.min(givenMs, this.#call.remainingMs());
     this.#subgraphs.post(`/${name}`, body, this.#call, timeoutMs).then(resolve, reject);
   }
 }
@@ -69,11 +75,11 @@ function grouped(parts: readonly Part[]): Part[][] {
   for (const part of parts) {
     const fits = (group: Part[]) =>
       group[0]?.timeoutMs === part.timeoutMs &&
-      (lengths.get(group) ?? 0) + part.body.length <= MAX_LENGTH;
+      (lengths.get(group) ?? 0) + Buffer.byteLength(part.body) <= MAX_BYTES;
     let group = groups.find(fits);
     if (!group) groups.push((group = []));
     group.push(part);
-    lengths.set(group, (lengths.get(group) ?? 0) + part.body.length);
+    lengths.set(group, (lengths.get(group) ?? 0) + Buffer.byteLength(part.body));
   }
   return groups;
 }

@@ -195,17 +195,27 @@ class Endpoints:
         async with self._bodies.read(request, requests.MAX_JSON_BYTES) as body:
             parts = requests.parts_from_json(body)
             # A task each: what is asked of one service by several goes out at the same time.
-            replies = await asyncio.gather(*(self._part(request, part) for part in parts))
+            replies = await asyncio.gather(*(self._measured(request, part) for part in parts))
         content = [
             {
                 "status": reply.status,
                 "release": reply.release,
                 "representation": self._written_by,
                 "content": reply.content,
+                "seconds": round(seconds, 6),
             }
-            for reply in replies
+            for reply, seconds in replies
         ]
         return _json_response(content, HTTPStatus.OK, {hdrs.CACHE_CONTROL: "no-store"})
+
+    async def _measured(self, request: web.Request, part: Part) -> tuple[Reply, float]:
+        """A part's answer, and the seconds that it took."""
+        began = time.perf_counter()
+        reply = await self._part(request, part)
+        seconds = time.perf_counter() - began
+        if part.subgraph in self._subgraphs:
+            self._metrics.ended_part(f"/{part.subgraph}", reply.status, seconds)
+        return reply, seconds
 
     async def _part(self, request: web.Request, part: Part) -> Reply:
         traceparent, state = part.trace.get(tracing.HEADER), part.trace.get(tracing.STATE_HEADER)
@@ -226,9 +236,13 @@ class Endpoints:
         try:
             subgraph = self._subgraphs.get(part.subgraph)
             if subgraph is None:
-                raise InvalidArgument("there is no such subgraph here", field="subgraph")
+                return Reply({}, status=HTTPStatus.NOT_FOUND)
             asked = requests.from_content(part.request)
-            return await subgraph.answer(asked, request.headers.get(RELEASE_HEADER))
+            # Whoever is late is late alone.
+            async with asyncio.timeout(deadline.for_callees_s(DEFAULT_BATCH_TIMEOUT_S)):
+                return await subgraph.answer(asked, request.headers.get(RELEASE_HEADER))
+        except TimeoutError:
+            return _refused(errors.DeadlineExceeded("no answer within the deadline"))
         except VisionmeshError as error:
             return _refused(error)
         except Exception:

@@ -44,6 +44,10 @@ class HttpMetrics:
             durations = self._known[key] = self._of(*key)
         durations.observe(seconds)
 
+    def ended_part(self, route: str, status: int, seconds: float) -> None:
+        """Note that one of several requests in a POST was answered: to a `route` that there is."""
+        self._durations.labels(hdrs.METH_POST, route, str(status)).observe(seconds)
+
     def _of(self, method: str, resource: AbstractResource | None, status: int) -> Histogram:
         route = resource.canonical if resource else OTHER
         return self._durations.labels(method, route, str(status))

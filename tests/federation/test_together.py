@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from typing import Any
 
 import pytest
 from aiohttp import web
 
 from federation.subgraphs import requests
-from federation.subgraphs.endpoints import Endpoints
+from federation.subgraphs.endpoints import Endpoints, Subgraph
 from services import errors
 from tests.federation.gateway import Gateway
 from tests.federation.world import World
@@ -52,9 +54,9 @@ async def test_each_part_is_answered_as_if_alone(graph: World):
     assert objects["content"] == alone.json
     assert objects["release"] == alone.headers["x-visionmesh-release"]
     assert objects["representation"] == alone.headers["x-visionmesh-representation"]
-    for refused, field in ((none, "subgraph"), (bad, "query")):
-        assert refused["status"] == 400
-        assert refused["content"]["errors"][0]["extensions"]["field"] == field
+    assert none["status"] == 404
+    assert bad["status"] == 400
+    assert bad["content"]["errors"][0]["extensions"]["field"] == "query"
 
 
 @pytest.mark.parametrize(
@@ -112,3 +114,51 @@ async def test_good_images_among_others_are_answered(graph: World, front: Gatewa
         first, none, last = answer.json["data"]["images"]
         assert (first["id"], none, last["id"]) == (ids[0], None, ids[1])
         assert answer.places == {("images", 1): code}
+
+
+async def test_no_verdict_is_given_before_it_is_known_whose_image_it_is(
+    graph: World, front: Gateway
+):
+    """Verdicts are recorded: none is asked for of what is not there, and none twice."""
+    query = "query ($ids: [ID!]!) { images(ids: $ids) { id moderation { isCompliant } } }"
+    ids = await graph.stored(2)
+    answer = await front.ask(query, ids=[*ids, UNKNOWN])
+    assert answer.places == {("images", 2): "IMAGE_NOT_FOUND"}
+    (call,) = graph.moderation.calls
+    assert sorted(image.digest for image in call.images) == sorted(ids)
+
+
+async def test_a_part_that_is_late_is_late_alone(graph: World, monkeypatch: pytest.MonkeyPatch):
+    """A store that does not answer one part leaves the others their answers."""
+    (image,) = await graph.stored(1)
+    answer = Subgraph.answer
+
+    async def hanging(self: Subgraph, asked: requests.GraphQLRequest, pinned: str | None) -> Any:
+        if "nsfw" in asked.query:
+            await asyncio.Event().wait()
+        return await answer(self, asked, pinned)
+
+    monkeypatch.setattr(Subgraph, "answer", hanging)
+    parts = [part("nsfw", "nsfw { score }", [image]), part("detection", "id", [image])]
+    url = f"http://127.0.0.1:{graph.port}/together"
+    headers = {"x-request-timeout-ms": "300"}
+    async with graph.http.post(url, json=parts, headers=headers) as response:
+        late, other = await response.json()
+    assert late["content"]["errors"][0]["extensions"]["code"] == "DEADLINE_EXCEEDED"
+    assert other["content"] == {"data": {"_entities": [{"id": image}]}}
+
+
+async def test_half_a_character_spoils_its_own_field_alone(graph: World, front: Gateway):
+    """What no subgraph can read goes to the one that it is for."""
+    query = (
+        "query ($id: ID!, $brands: [String!]) "
+        "{ image(id: $id) { nsfw { score } logo(brands: $brands) { model { name } } } }"
+    )
+    (image,) = await graph.stored(1)
+    body = json.dumps({"query": query, "variables": {"id": image, "brands": ["\ud800"]}})
+    async with front.http.post(
+        f"{front.url}/graphql", data=body, headers={"Content-Type": "application/json"}
+    ) as response:
+        content = await response.json()
+    assert content["data"]["image"]["nsfw"]
+    assert content["data"]["image"]["logo"] is None
