@@ -36,7 +36,8 @@ from services.media.store import image_folder
 CONNECTIONS: Final = (1, 10, 50)
 ROUNDS: Final = 3
 BIG: Final = 4
-"""Photos of 12 megapixels in every round, where there are any."""
+"""Photos of 12 megapixels in every round with one client, where there are any. Ten clients would
+wait longer for them than a request about one image may take."""
 
 BACKGROUND_S: Final = 10.0
 BARE_PROCESSES: Final = {1: 1, 10: 2, 50: 2}
@@ -112,8 +113,8 @@ async def _measure(subject: Subject, requests: int) -> None:
     console.print(f"[bold]{subject.name}: REST beside the bare pipeline[/] ({machine()})")
     big = BIG if subject.big else 0
     rounds = ROUNDS * len(CONNECTIONS)
-    images = photos((requests - big) * rounds, text=subject.big)
-    large = photos(big * rounds, width=4000, height=3000, text=True)
+    images = photos(requests * rounds, text=subject.big)
+    large = photos(big * ROUNDS, width=4000, height=3000, text=True)
     kinds = f"{len(images)} photos of {len(images[0]) // 1000} kB, 1280 x 960"
     if large:
         kinds += f"; {len(large)} of {len(large[0]) // 1000} kB, 4000 x 3000"
@@ -127,7 +128,8 @@ async def _measure(subject: Subject, requests: int) -> None:
             series: dict[int, Series] = {count: Series() for count in CONNECTIONS}
             for _ in range(ROUNDS):
                 for connections, found in series.items():
-                    digests = [*islice(others, big), *islice(small, requests - big)]
+                    few = big if connections == 1 else 0
+                    digests = [*islice(others, few), *islice(small, requests - few)]
                     _round(mesh, subject, digests, connections, found, background)
     _print(subject, series, background, await call_ms())
 
