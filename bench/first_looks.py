@@ -26,10 +26,11 @@ from urllib.parse import urlsplit
 from bench import bare, load
 from bench.bare import Stored
 from bench.calibration import GOALS_CALL_MS, call_ms
-from bench.cpu import cpu_seconds, per_request_ms, worker_seconds
+from bench.cpu import cpu_seconds, looking_seconds, per_request_ms
 from bench.photos import photos, upload
 from bench.report import console, machine, median, percentile, table
 from mesh.launcher import Mesh, running_mesh
+from services.catalog import BY_NAME, METRICS_OFFSET
 from services.media.record import ImageRecord
 from services.media.store import image_folder
 
@@ -165,14 +166,14 @@ def _round(
 ) -> None:
     edge = urlsplit(mesh.edge_url)
     pids = _pids(mesh)
-    looking = [mesh.pids[model, 0] for model in subject.models]
+    looking = [BY_NAME[model].port(mesh.options.port) + METRICS_OFFSET for model in subject.models]
     turn = 1 if connections == 1 else len(digests)
     with (
         bare.BareLoops(subject.models, processes=BARE_PROCESSES[connections]) as loops,
         load.Client() as client,
     ):
         before = cpu_seconds(pids)
-        looked = sum(map(worker_seconds, looking))
+        looked = sum(map(looking_seconds, looking))
         seconds = idle_seconds = 0.0
         for at in range(0, len(digests), turn):
             some = digests[at : at + turn]
@@ -189,7 +190,7 @@ def _round(
             series.bare_ms += alone.latencies_ms
             series.bare_cpu_seconds += alone.cpu_seconds
         used = per_request_ms(before, cpu_seconds(pids), len(digests))
-        looked = sum(map(worker_seconds, looking)) - looked
+        looked = sum(map(looking_seconds, looking)) - looked
     series.requests += len(digests)
     series.mesh_seconds += seconds
     series.looking_ms += looked * 1e3 / len(digests) / ROUNDS

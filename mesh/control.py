@@ -77,7 +77,7 @@ class _Refused(MeshError):
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
-        self.exit_status = status  # type: ignore[misc]
+        self.exit_status = status  # type: ignore[misc]  # of a class elsewhere
 
 
 async def _answer(

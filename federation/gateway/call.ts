@@ -22,6 +22,8 @@ export interface CallOptions {
   deadline: number;
   /** Aborted when nobody waits any more. */
   signal: AbortSignal;
+  /** Whether it may go on with what is not answered yet, and begin again when it was wrong. */
+  mayPresume?: boolean;
 }
 
 /** An answer that an execution went on with before it was there. */
@@ -42,8 +44,6 @@ export interface Known {
   maker: Maker | undefined;
 }
 
-const NONE: ReadonlyMap<string, Known> = new Map();
-
 export class Call {
   readonly tenant: string;
   readonly token: string;
@@ -57,14 +57,16 @@ export class Call {
   readonly #representations = new Set<string>();
   #nameless = false;
   readonly #presumed: Presumed[] = [];
-  readonly #known: ReadonlyMap<string, Known>;
+  readonly mayPresume: boolean;
+  readonly #known: ReadonlyMap<string, Known> | undefined;
   readonly #options: CallOptions;
   readonly #settled: (() => void)[] = [];
 
-  /** `known` are answers of the images subgraph; with some, no others are presumed. */
-  constructor(options: CallOptions, known: ReadonlyMap<string, Known> = NONE) {
+  /** `known` are answers of the images subgraph; with them, no others are presumed. */
+  constructor(options: CallOptions, known?: ReadonlyMap<string, Known>) {
     this.#options = options;
     this.#known = known;
+    this.mayPresume = !known && (options.mayPresume ?? false);
     this.tenant = options.tenant;
     this.token = options.token;
     this.span = options.span;
@@ -79,13 +81,9 @@ export class Call {
 
   /** What a question was answered before, in an execution that presumed something else. */
   known(question: string): ExecutionResult | undefined {
-    const known = this.#known.get(question);
+    const known = this.#known?.get(question);
     if (known) this.answered(known.maker);
     return known?.result;
-  }
-
-  get mayPresume(): boolean {
-    return this.#known === NONE;
   }
 
   /** The execution goes on with `data`, before its question is answered. */

@@ -5,7 +5,6 @@ import type { ExecutionResult, GraphQLError } from "graphql";
 
 import type { Bodies } from "./bodies.ts";
 import { Call, type Maker } from "./call.ts";
-import contract from "./contract.json" with { type: "json" };
 import { type Documents, hashOf } from "./documents.ts";
 import { Refusal, Refusals, type SharedError, masked, told, traced } from "./errors.ts";
 import { Flights, Late } from "./flights.ts";
@@ -23,9 +22,12 @@ import {
   checkOrigin,
   fromJson,
   fromUrl,
+  methodOf,
   pinnedUrl,
   releaseOf,
   targetOf,
+  text,
+  timeoutMs,
 } from "./requests.ts";
 import type { Router } from "./router.ts";
 import { type Subgraphs, TIMEOUT_HEADER } from "./subgraphs.ts";
@@ -297,7 +299,8 @@ export class Endpoint {
       ...(operation.name && { "graphql.operation.name": operation.name }),
       "visionmesh.document.hash": operation.hash,
     });
-    let call = new Call({ ...caller, span, signal, token, release });
+    const mayPresume = operation.isQuery; // what a mutation does is done once
+    let call = new Call({ ...caller, span, signal, token, release, mayPresume });
     const result = await recorded(span, async () => {
       if (operation.isEmpty) return { data: {} };
       const presumed = await router.execute(operation, call).finally(() => call.settle());
@@ -378,16 +381,6 @@ function notModified(headers: Record<string, string>): Answer {
   return { status: 304, headers, body: "" };
 }
 
-/** Milliseconds that a request may take. Throws Refusal. */
-function timeoutMs(asked: string | undefined): number {
-  const most = contract.defaultTimeoutMs;
-  if (asked === undefined) return most;
-  const milliseconds = /^\d{1,9}$/.test(asked) ? Number(asked) : 0;
-  if (milliseconds > 0 && milliseconds <= most) return milliseconds;
-  const message = `${TIMEOUT_HEADER} is a whole number of milliseconds from 1 to ${most}`;
-  throw new Refusal("INVALID_ARGUMENT", message, { field: TIMEOUT_HEADER, limit: `${most} ms` });
-}
-
 /** An execution, whose span ends with it. */
 async function recorded(
   span: Span,
@@ -404,15 +397,4 @@ async function recorded(
   } finally {
     span.end();
   }
-}
-
-/** A method's name; there may be as many as clients think of. */
-function methodOf(method: string): string {
-  return ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"].includes(method)
-    ? method
-    : "_OTHER";
-}
-
-function text(header: string | string[] | undefined): string | undefined {
-  return Array.isArray(header) ? header.join(",") : header;
 }

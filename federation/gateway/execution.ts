@@ -130,7 +130,9 @@ export class Executions {
           ? this.#togetherOf(call).post(name, body, givenMs, canWait)
           : this.#subgraphs.post(`/${name}`, body, call, timeoutMs));
       const result = resultOf(answer.content);
-      if (!result || answer.status >= 500 || answer.status === 404) throw new SubgraphLost(`status ${answer.status}`);
+      if (!result || answer.status >= 500 || answer.status === 404) {
+        throw new SubgraphLost(`status ${answer.status}`);
+      }
       breaker.succeeded();
       over("ok", answer.seconds);
       call.answered(answer.maker);

@@ -2,8 +2,10 @@
 // documents as Apollo Client and urql send them.
 import type { IncomingHttpHeaders } from "node:http";
 
+import contract from "./contract.json" with { type: "json" };
 import { hashIn } from "./documents.ts";
 import { Refusal } from "./errors.ts";
+import { TIMEOUT_HEADER } from "./subgraphs.ts";
 
 export const JSON_TYPE = "application/json";
 export const FORM_TYPE = "multipart/form-data";
@@ -173,4 +175,25 @@ function decoded(raw: ReadonlyMap<string, string>, name: string): string | undef
   } catch {
     throw bad(`${name} is not encoded as URLs are`, name);
   }
+}
+
+/** Milliseconds that a request may take. Throws Refusal. */
+export function timeoutMs(asked: string | undefined): number {
+  const most = contract.defaultTimeoutMs;
+  if (asked === undefined) return most;
+  const milliseconds = /^\d{1,9}$/.test(asked) ? Number(asked) : 0;
+  if (milliseconds > 0 && milliseconds <= most) return milliseconds;
+  const message = `${TIMEOUT_HEADER} is a whole number of milliseconds from 1 to ${most}`;
+  throw new Refusal("INVALID_ARGUMENT", message, { field: TIMEOUT_HEADER, limit: `${most} ms` });
+}
+
+/** A method's name; there may be as many as clients think of. */
+export function methodOf(method: string): string {
+  return ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"].includes(method)
+    ? method
+    : "_OTHER";
+}
+
+export function text(header: string | string[] | undefined): string | undefined {
+  return Array.isArray(header) ? header.join(",") : header;
 }

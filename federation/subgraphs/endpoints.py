@@ -245,7 +245,7 @@ class Endpoints:
             return _refused(errors.DeadlineExceeded("no answer within the deadline"))
         except VisionmeshError as error:
             return _refused(error)
-        except Exception:
+        except Exception:  # the other parts are answered nevertheless
             _log.exception("request failed", subgraph=part.subgraph)
             refusal = told.refused(errors.Internal("internal error"))
             return Reply({"errors": [refusal]}, status=HTTPStatus.INTERNAL_SERVER_ERROR)

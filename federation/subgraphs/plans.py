@@ -173,7 +173,8 @@ class Plan:
                 raise Unplain
             self._root = argument.value.name.value
             self._is_list = True
-            self._reference: Callable[[str], Any] = origin(kind).resolve_reference  # type: ignore[attr-defined]
+            entity: Any = origin(kind)
+            self._reference: Callable[[str], Any] = entity.resolve_reference
             self._definitions = [
                 each for each in self._definitions if each.variable.name.value != self._root
             ]

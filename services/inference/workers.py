@@ -9,7 +9,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T")
@@ -131,7 +130,6 @@ class _Worker:
         self._given.release()
 
     def _work(self) -> None:
-        _name_thread(self.thread.name)
         while True:
             self._given.acquire()
             job, self._job = self._job, None
@@ -146,10 +144,3 @@ class _Worker:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(settle)
             del job, settle, loop  # while it waits, a worker keeps nothing alive
-
-
-def _name_thread(name: str) -> None:
-    """Call this thread by its name for the system too, as Python does from 3.14 on: `top -H` and
-    `bench` tell inference from all else by it. Linux only, at most 15 characters."""
-    with contextlib.suppress(OSError):
-        Path(f"/proc/self/task/{threading.get_native_id()}/comm").write_text(name[:15])

@@ -73,7 +73,7 @@ _SAID: Final = {
 def registry_of(process: str, diagnostics: Diagnostics) -> CollectorRegistry:
     """The metrics of one process, to which its parts add theirs. `process` is its name."""
     # Of a series beside each counter, which nobody asks for.
-    disable_created_metrics()  # type: ignore[no-untyped-call]
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # has no types
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     Gauge(
