@@ -175,6 +175,12 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             ),
         ),
         Panel(
+            "Waiting for a turn, p95",
+            "s",
+            ((_quantile("visionmesh_model_queue_seconds", "model"), "{{model}}"),),
+            about="Of those who had to wait.",
+        ),
+        Panel(
             "CPU of inference",
             "short",
             ((_rate("visionmesh_model_cpu_seconds_total", "model"), "{{model}}"),),

@@ -64,9 +64,9 @@ class BatchingEngine:
         self._concurrency = concurrency
         self._size = size
         self._wait_s = wait_s if size > 1 else 0.0
-        self._waiting: Turns[Request] = Turns(max_waiting, self._until_done_s)
-        if metrics:
-            metrics.queue("turns", self._waiting.__len__, max_waiting)
+        metrics = metrics or ModelMetrics("")
+        self._waiting: Turns[Request] = Turns(max_waiting, self._until_done_s, metrics.waited)
+        metrics.queue("turns", self._waiting.__len__, max_waiting)
         self._running = 0
         self._due_at = 0.0
         self._alarm: asyncio.TimerHandle | None = None

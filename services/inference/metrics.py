@@ -54,6 +54,13 @@ class ModelMetrics:
             ("model", "queue"),
             registry=registry,
         )
+        self._waits = Histogram(
+            "visionmesh_model_queue_seconds",
+            "Turns that had to be waited for, by how long that took",
+            ("model",),
+            buckets=INFERENCES_S,
+            registry=registry,
+        ).labels(model)
         self._limit = Gauge(
             "visionmesh_model_queue_limit",
             "How much may wait for its turn before callers are refused",
@@ -77,6 +84,10 @@ class ModelMetrics:
     def used(self, seconds: float) -> None:
         """Note what a job took of a core, from whatever thread."""
         self._cpu.inc(seconds)
+
+    def waited(self, seconds: float) -> None:
+        """Note that a turn has come that was waited for."""
+        self._waits.observe(seconds)
 
     def queue(self, queue: Queue, waiting: Callable[[], int], limit: int = 0) -> None:
         """Ask `waiting` how much waits whenever somebody wants to know, from another thread."""

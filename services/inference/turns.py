@@ -9,9 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Hashable
 from contextvars import ContextVar
+from dataclasses import dataclass
+from time import monotonic
 from typing import Final, Generic, TypeVar
 
-from services.errors import Overloaded
+from services.errors import Cancelled, Overloaded
+from services.serving import tracing
+from services.serving.spans import RecordedSpan
 
 MAX_WAITING: Final = 256
 """Pictures that wait for a model: some seconds of work, beyond which more would only come too late
@@ -29,21 +33,38 @@ def new_caller() -> None:
     _caller.set(object())
 
 
+@dataclass(slots=True)
+class _Place:
+    """Whose turn it is that something waits for, since when, and the span of its waiting."""
+
+    caller: object
+    since: float
+    span: RecordedSpan | None
+
+
 class Turns(Generic[T]):
-    """What waits. Each thing once; belongs to one event loop."""
+    """What waits. Each thing once; belongs to one event loop.
+
+    Waiting is a span, `turn`, of the request that puts something there.
+    """
 
     def __init__(
-        self, max_waiting: int = MAX_WAITING, retry_after_s: Callable[[], float] = lambda: 1.0
+        self,
+        max_waiting: int = MAX_WAITING,
+        retry_after_s: Callable[[], float] = lambda: 1.0,
+        waited: Callable[[float], None] = lambda seconds: None,
     ) -> None:
-        """`retry_after_s` is asked when somebody is refused: when it is worth asking again."""
+        """`retry_after_s` is asked when somebody is refused: when it is worth asking again.
+        `waited` is told of each turn that came how long it was waited for."""
         self._max_waiting = max_waiting
         self._retry_after_s = retry_after_s
+        self._waited = waited
         # Both are in order: callers as they are next, and what each waits for.
         self._lines: dict[object, dict[T, None]] = {}
-        self._caller_of: dict[T, object] = {}
+        self._places: dict[T, _Place] = {}
 
     def __len__(self) -> int:
-        return len(self._caller_of)
+        return len(self._places)
 
     def put(self, thing: T) -> None:
         """Let it wait, for the current caller. Raises Overloaded when too much waits already."""
@@ -53,7 +74,7 @@ class Turns(Generic[T]):
                 "too many images wait for the model, try again soon", retry_after_s=wait_s
             )
         caller = _caller.get()
-        self._caller_of[thing] = caller
+        self._places[thing] = _Place(caller, monotonic(), tracing.start("turn"))
         self._lines.setdefault(caller, {})[thing] = None
 
     def take(self) -> T:
@@ -61,28 +82,41 @@ class Turns(Generic[T]):
         caller = next(iter(self._lines))
         line = self._lines.pop(caller)
         thing = next(iter(line))
-        del line[thing], self._caller_of[thing]
+        del line[thing]
         if line:
             self._lines[caller] = line  # behind all others
+        place = self._places.pop(thing)
+        self._waited(monotonic() - place.since)
+        if place.span:
+            place.span.end()
         return thing
 
     def discard(self, thing: T) -> None:
         """Let it wait no longer, if it does."""
-        if thing not in self._caller_of:
+        place = self._places.pop(thing, None)
+        if place is None:
             return
-        caller = self._caller_of.pop(thing)
-        line = self._lines[caller]
+        line = self._lines[place.caller]
         del line[thing]
         if not line:
-            del self._lines[caller]
+            del self._lines[place.caller]
+        if place.span:
+            place.span.fail(Cancelled.code)
+            place.span.end()
 
 
 class Slots:
     """So many at a time, and the others in turn: an `async with` that raises Overloaded."""
 
-    def __init__(self, count: int, max_waiting: int = MAX_WAITING) -> None:
+    def __init__(
+        self,
+        count: int,
+        max_waiting: int = MAX_WAITING,
+        waited: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
+        """`waited` is told how long those waited who had to."""
         self._free = count
-        self._waiting: Turns[asyncio.Future[None]] = Turns(max_waiting)
+        self._waiting: Turns[asyncio.Future[None]] = Turns(max_waiting, waited=waited)
 
     @property
     def waiting(self) -> int:

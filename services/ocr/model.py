@@ -96,9 +96,9 @@ class OcrModel:
         self._detector = engines[DETECTOR]
         self._reader = Reader(engines[CLASSIFIER], engines[RECOGNIZER], parameters)
         self._parameters = parameters
-        self._slots = Slots(concurrency, max_waiting)
-        if metrics:
-            metrics.queue("turns", lambda: self._slots.waiting, max_waiting)
+        metrics = metrics or ModelMetrics("")
+        self._slots = Slots(concurrency, max_waiting, metrics.waited)
+        metrics.queue("turns", lambda: self._slots.waiting, max_waiting)
         self._big = asyncio.Semaphore(1)
         self._version = model_version(
             weights=weights,

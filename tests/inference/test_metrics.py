@@ -25,6 +25,7 @@ from tests.support.prometheus import value
 CPU = "visionmesh_model_cpu_seconds_total"
 DEPTH = "visionmesh_model_queue_depth"
 LIMIT = "visionmesh_model_queue_limit"
+WAITED = "visionmesh_model_queue_seconds"
 
 SPEC = TensorSpec("x", np.dtype(np.float32), (None, None))
 
@@ -91,8 +92,12 @@ async def test_what_waits_for_its_turn(registry: CollectorRegistry):
     await held.wait()
     assert value(registry, DEPTH, model="nsfw", queue="turns") == 3
     assert value(registry, LIMIT, model="nsfw") == 7
+    tasks.pop().cancel()
     opened.set()
     await asyncio.gather(*tasks)
+    # Neither the first, which found room, nor the last, which left.
+    assert value(registry, f"{WAITED}_count", model="nsfw") == 2
+    assert value(registry, f"{WAITED}_sum", model="nsfw") > 0
     assert value(registry, DEPTH, model="nsfw", queue="turns") == 0
     await engine.close()
 
@@ -103,7 +108,7 @@ async def test_jobs_of_all_pools_wait_together(registry: CollectorRegistry):
     pools = [Workers(1, name, metrics.used) for name in ("one", "two")]
     for pool in pools:
         metrics.queue("jobs", partial(getattr, pool, "waiting"))
-    slots = Slots(1, 5)
+    slots = Slots(1, 5, metrics.waited)
     metrics.queue("turns", lambda: slots.waiting, 5)
     opened = threading.Event()
     jobs = [asyncio.create_task(pool.run(opened.wait)) for pool in pools for _ in range(3)]
@@ -113,6 +118,7 @@ async def test_jobs_of_all_pools_wait_together(registry: CollectorRegistry):
         assert value(registry, DEPTH, model="ocr", queue="jobs") == 4
         assert value(registry, DEPTH, model="ocr", queue="turns") == 1
     await waiting
+    assert value(registry, f"{WAITED}_count", model="ocr") == 1
     opened.set()
     await asyncio.gather(*jobs)
     assert value(registry, DEPTH, model="ocr", queue="jobs") == 0

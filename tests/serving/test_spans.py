@@ -16,6 +16,7 @@ from services.client.mesh import MeshClient
 from services.inference.batching import BatchingEngine
 from services.inference.engine import Tensors
 from services.inference.onnx import OnnxEngine
+from services.inference.turns import Slots
 from services.media.objects import Objects
 from services.serving import attributes, tracing
 from services.serving.server import grpc_server
@@ -251,8 +252,36 @@ async def test_an_inference_for_several_is_below_their_batch(
     finally:
         await engine.close()
     batch, inference = await spans_named(collected, "batch", "inference")
-    found = await collected.until(lambda spans: len(spans) == 6, "six spans")
+    found = await collected.until(lambda spans: len(spans) == 8, "eight spans")
     requests = [span for span in found if span.name == "request"]
     assert sorted(batch.links) == sorted((span.trace_id, span.span_id) for span in requests)
     assert batch.attributes[attributes.BATCH_SIZE] == 2
     assert inference.parent_id == batch.span_id
+    turns = {span.parent_id: span for span in found if span.name == "turn"}
+    assert turns.keys() == {span.span_id for span in requests}
+    assert max(turn.end_ns for turn in turns.values()) <= inference.start_ns
+
+
+async def test_who_leaves_before_its_turn_shows_where_it_waited(
+    collected: Collector, recorder: Recorder
+):
+    """A turn that never came is a failed span; who finds room at once waits for none."""
+    slots = Slots(1)
+
+    async def through() -> None:
+        async with slots:
+            pass
+
+    async def queued() -> bool:
+        return slots.waiting == 1
+
+    async with slots:
+        waiting = asyncio.create_task(in_request(recorder, through))
+        await until(queued, "somebody waits")
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    await in_request(recorder, through)
+    found = await collected.until(lambda spans: len(spans) == 3, "three spans")
+    (turn,) = [span for span in found if span.name == "turn"]
+    assert turn.attributes["error.type"] == "CANCELLED"
